@@ -1,8 +1,8 @@
 """What can be wrong with a message.
 
-    ContractError(ValueError)
-      TopicError      the topic is outside the grammar
-      PayloadError    the payload is not what the topic promises
+ContractError(ValueError)
+  TopicError      the topic is outside the grammar
+  PayloadError    the payload is not what the topic promises
 """
 
 

@@ -33,10 +33,7 @@ _PREFIX_CHARS = _LOWER + _LOWER.upper() + _DIGITS + "_-/"
 def _spelled(text: object, first: str, rest: str, most: int) -> bool:
     if not isinstance(text, str) or not 0 < len(text) <= most or text[0] not in first:
         return False
-    for char in text:
-        if char not in rest:
-            return False
-    return True
+    return all(char in rest for char in text)
 
 
 def is_device(text: object) -> bool:
@@ -78,7 +75,11 @@ class Topic:
         self.name = name
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Topic) and (self.kind, self.device, self.name) == (other.kind, other.device, other.name)
+        return isinstance(other, Topic) and (self.kind, self.device, self.name) == (
+            other.kind,
+            other.device,
+            other.name,
+        )
 
     def __hash__(self) -> int:
         return hash((self.kind, self.device, self.name))

@@ -1,0 +1,1 @@
+"""What every service shares: settings, logging, health and metrics, the MQTT session, a clean stop."""

@@ -1,0 +1,64 @@
+"""Logs: one line per unit of work with key=value fields, human on a terminal, JSON otherwise.
+
+Foreign bytes are quoted by the renderer, so a payload cannot forge a line.
+"""
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from service.settings import LogSettings
+
+__all__ = ["get", "setup"]
+
+
+def setup(service: str, settings: LogSettings) -> None:
+    """Send this process's logs to standard output.
+
+    Args:
+        service: stands in every line, so that the lines of several services can be mixed.
+    """
+    human = settings.log_format == "human" or (settings.log_format == "auto" and sys.stdout.isatty())
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), pad_event_to=28)
+        if human
+        else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[
+            _named(service),
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    # Libraries (waitress, urllib3) log through the standard library: warnings only, in the same form.
+    logging.basicConfig(handlers=[_Forward()], level=logging.WARNING, force=True)
+
+
+def get(part: str = "") -> Any:
+    """Return a logger; `part` names the module when a service has several that log."""
+    return structlog.get_logger(part=part) if part else structlog.get_logger()
+
+
+def _named(service: str) -> Any:
+    def add(_logger: Any, _method: str, event: Any) -> Any:
+        event.setdefault("service", service)
+        return event
+
+    return add
+
+
+class _Forward(logging.Handler):
+    """Hands records of the standard library's logging to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger(part=record.name)
+        log.log(record.levelno, record.getMessage(), exc_info=record.exc_info or None)

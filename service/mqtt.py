@@ -1,0 +1,210 @@
+"""The MQTT session of a service: one connection for its life, back again by itself.
+
+Keeps what every session of ours needs: TCP_NODELAY (small packets wait 40 ms
+for a delayed ACK otherwise), a fixed client id, subscriptions on every connect
+(also with a session: the broker may have forgotten it), reconnects with jitter,
+and callbacks whose exceptions are logged and counted, never fatal.
+"""
+
+import random
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from prometheus_client import Counter, Gauge
+
+from service import logs
+from service.settings import MqttSettings
+
+__all__ = ["Message", "NotConnected", "Publication", "Session"]
+
+Message = paho.MQTTMessage
+
+_FIRST_DELAY_S = 0.2
+_LONGEST_DELAY_S = 10.0
+
+CONNECTED = Gauge("mqtt_connected", "1 while the session with the broker stands.")
+CONNECTS = Counter("mqtt_connects_total", "Times that the broker accepted a connection.")
+CALLBACK_ERRORS = Counter("mqtt_callback_errors_total", "Exceptions in message handlers.")
+
+
+class NotConnected(Exception):  # noqa: N818  (a state, like queue.Empty)
+    """There is no connection: nothing was sent, and nothing is queued for later."""
+
+
+class Publication:
+    """A message on its way to the broker."""
+
+    def __init__(self, info: paho.MQTTMessageInfo) -> None:
+        self._info = info
+
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether the broker's PUBACK came (QoS 0: whether it was written) within `timeout_s` seconds."""
+        try:
+            self._info.wait_for_publish(timeout_s)
+        except (RuntimeError, ValueError):  # the connection went away under it
+            return False
+        return self._info.is_published()
+
+
+class Session:
+    """A service's connection to the broker.
+
+    Args:
+        settings: where the broker is.
+        name: the service; the client id is `<prefix>-<name>`, fixed.
+        subscriptions: (filter, QoS), made anew on every connect.
+        on_message: called for each message on the network thread.
+        on_connected: called on the network thread after the subscriptions were sent.
+        on_disconnected: called on the network thread when the connection ends.
+        persistent: the broker keeps the session and queues QoS 1 messages while the service is away.
+        manual_ack: messages are acknowledged by `ack`, not by themselves.
+        max_inflight: most QoS 1 messages of ours without PUBACK.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        name: str,
+        *,
+        subscriptions: Sequence[tuple[str, int]] = (),
+        on_message: Callable[[Message], None] | None = None,
+        on_connected: Callable[[], None] | None = None,
+        on_disconnected: Callable[[], None] | None = None,
+        persistent: bool = False,
+        manual_ack: bool = False,
+        max_inflight: int = 1000,
+    ) -> None:
+        self.address = f"{settings.mqtt_host}:{settings.mqtt_port}"
+        self.refusal = ""
+        self._settings = settings
+        self._subscriptions = list(subscriptions)
+        self._handle = on_message
+        self._on_connected = on_connected
+        self._on_disconnected = on_disconnected
+        self._up = threading.Event()
+        self._failures = 0
+        self._log = logs.get("mqtt")
+        self._client = client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=f"{settings.mqtt_prefix.replace('/', '-')}-{name}",
+            clean_session=not persistent,
+            manual_ack=manual_ack,
+        )
+        client.max_inflight_messages_set(max_inflight)
+        if settings.mqtt_user:
+            client.username_pw_set(settings.mqtt_user, settings.mqtt_password)
+        if settings.mqtt_ca_path.name:
+            client.tls_set_context(ssl.create_default_context(cafile=str(settings.mqtt_ca_path)))
+        client.on_socket_open = self._socket_opened
+        client.on_connect = self._connected
+        client.on_connect_fail = self._failed
+        client.on_disconnect = self._disconnected
+        client.on_message = self._message
+
+    def start(self) -> None:
+        """Connect in the background, for ever; returns at once."""
+        self._back_off()
+        self._client.connect_async(self._settings.mqtt_host, self._settings.mqtt_port, self._settings.mqtt_keepalive_s)
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """Disconnect cleanly; the broker does not publish a will."""
+        self._client.disconnect()
+        self._client.loop_stop()
+        self._up.clear()
+        CONNECTED.set(0)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted the connection and it stands."""
+        return self._up.is_set()
+
+    def wait_connected(self, timeout_s: float) -> bool:
+        """Return whether the connection stood within `timeout_s` seconds."""
+        return self._up.wait(timeout_s)
+
+    def problem(self) -> str | None:
+        """Say what is wrong with the connection, None when it stands; a check for `Health`."""
+        if self.connected:
+            return None
+        return f"not connected to {self.address}" + (f": {self.refusal}" if self.refusal else "")
+
+    def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> Publication:
+        """Send a message.
+
+        Raises:
+            NotConnected: there is no connection; the caller knows better than a hidden queue what is still true later.
+        """
+        if not self.connected:
+            raise NotConnected(self.problem())
+        info = self._client.publish(topic, payload, qos, retain)
+        if info.rc == MQTTErrorCode.MQTT_ERR_NO_CONN:
+            raise NotConnected(self.problem())
+        return Publication(info)
+
+    def ack(self, message: Message) -> None:
+        """Acknowledge a message (manual_ack); an ack for a connection that is gone is dropped by the library."""
+        self._client.ack(message.mid, message.qos)
+
+    def _back_off(self) -> None:
+        # paho doubles the delay without jitter: a fleet of services would come back in step. Giving it our own
+        # delay each time keeps its loop and takes only that decision.
+        ceiling = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2**self._failures)
+        delay: Any = random.uniform(ceiling / 2, ceiling)  # noqa: S311  (jitter is no secret)
+        self._client.reconnect_delay_set(min_delay=delay, max_delay=delay)
+
+    def _socket_opened(self, _client: Any, _userdata: Any, sock: Any) -> None:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:  # the far side is already gone; the loop will notice
+            self._log.debug("no TCP_NODELAY", broker=self.address)
+
+    def _connected(self, client: paho.Client, _userdata: Any, flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            self._failures += 1
+            self.refusal = f"the broker refuses: {reason}"
+            self._log.warning("broker refuses", broker=self.address, reason=str(reason), user=self._settings.mqtt_user)
+            return
+        self._failures = 0
+        self.refusal = ""
+        self._back_off()
+        if self._subscriptions:
+            client.subscribe(self._subscriptions)
+        self._up.set()
+        CONNECTED.set(1)
+        CONNECTS.inc()
+        self._log.info("broker connected", broker=self.address, session_present=bool(flags.session_present))
+        if self._on_connected:
+            self._guarded(self._on_connected)
+
+    def _failed(self, _client: Any, _userdata: Any) -> None:
+        self._failures += 1
+        self._back_off()
+        if self._failures == 1:
+            self._log.warning("broker not reachable", broker=self.address)
+
+    def _disconnected(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        was_up = self._up.is_set()
+        self._up.clear()
+        CONNECTED.set(0)
+        self._back_off()
+        if was_up:
+            self._log.warning("broker connection ended", broker=self.address, reason=str(reason))
+            if self._on_disconnected:
+                self._guarded(self._on_disconnected)
+
+    def _message(self, _client: Any, _userdata: Any, message: Message) -> None:
+        if self._handle:
+            self._guarded(self._handle, message)
+
+    def _guarded(self, function: Callable[..., None], *args: Any) -> None:
+        try:
+            function(*args)
+        except Exception:  # noqa: BLE001  an exception would end paho's thread, and with it every later message
+            CALLBACK_ERRORS.inc()
+            self._log.exception("message handler failed", handler=getattr(function, "__qualname__", str(function)))

@@ -1,0 +1,37 @@
+"""Fixtures for every test: a real broker, owned child processes."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.broker import Broker, Client, running_broker
+from tests.support.processes import Child, start
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    """A mosquitto of this test's own, anonymous, on a free port."""
+    with running_broker(tmp_path / "broker") as running:
+        yield running
+
+
+@pytest.fixture
+def client(broker: Broker) -> Iterator[Client]:
+    """A client of the test's broker."""
+    with Client(broker) as connected:
+        yield connected
+
+
+@pytest.fixture
+def spawn(tmp_path: Path) -> Iterator[Callable[..., Child]]:
+    """Return `spawn(args, env=...)`: starts a child that is gone when the test ends."""
+    children: list[Child] = []
+
+    def run(args: Sequence[str | Path], env: Mapping[str, str] | None = None, name: str = "") -> Child:
+        children.append(start(args, tmp_path / f"{name or len(children)}.out", env))
+        return children[-1]
+
+    yield run
+    for child in reversed(children):
+        child.end()
