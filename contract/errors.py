@@ -20,7 +20,7 @@ class ContractError(ValueError):
         shown = repr(value)
         if len(shown) > 80:
             shown = shown[:77] + "..."
-        ValueError.__init__(self, key + ": " + shown + " " + rule)
+        super().__init__(key + ": " + shown + " " + rule)
         self.key = key
         self.value = value
         self.rule = rule

@@ -26,7 +26,7 @@ def json_of(text: str, key: str) -> object:
     """Return the JSON value in `text`; PayloadError (reason "json") when it is none."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError, OverflowError):  # RecursionError: a payload of 100,000 brackets
+    except (ValueError, RuntimeError, OverflowError):  # RuntimeError: a payload of 100,000 brackets recurses too deep
         raise PayloadError(key, text, "is not JSON", "json") from None
 
 
