@@ -1,0 +1,63 @@
+# Pinloop. `make` lists the targets; `make up` and `make test` do all the set-up that they need.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UP ?=
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: up
+up: $(VENV)/.local ## Run the whole loop here, no Docker, no root; Ctrl-C stops it (options: make up UP="--hub-port 9000")
+	@$(BIN)/pinloop up $(UP)
+
+.PHONY: demo
+demo: $(VENV)/.local ## Show one turn of the loop as a timeline, then stop
+	@$(BIN)/pinloop demo
+
+.PHONY: test
+test: $(VENV)/.dev ## Check style and types, run the tests, report coverage
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/run.sh
+
+.PHONY: check
+check: $(VENV)/.dev ## Style and types only
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Measure the reaction time, reading to pin
+	@$(BIN)/python -m bench.reaction
+
+.PHONY: docs
+docs: $(VENV)/.dev ## Write the generated parts: settings tables, dashboards, Grafana rules, broker files
+	@$(BIN)/python -m tests.support.generated --write
+
+.PHONY: screenshots
+screenshots: $(VENV)/.dev ## Take the console's pictures in docs/img with Chromium
+	@$(BIN)/python -m tests.browser.screenshots
+
+.PHONY: micropython
+micropython: $(VENV)/.local ## Fetch the real MicroPython for the virtual devices (Debian and Ubuntu, no root)
+	@$(BIN)/python -m firmware.sim.fetch_micropython
+
+.PHONY: clean
+clean: ## Remove what was installed and built here; data/ stays
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Pinloop needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else 0'
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing: apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/.local: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Pinloop into $(VENV) (once, about half a minute) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing Pinloop and its test tools into $(VENV) (once, about a minute) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.local

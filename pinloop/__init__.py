@@ -1,0 +1,1 @@
+"""The operator's command: `pinloop up | demo | device | pin | rules | config`."""

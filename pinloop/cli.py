@@ -1,0 +1,36 @@
+"""`pinloop`: the operator's command.
+
+Exit codes: 0 done, 1 failed (the message says what to do), 2 wrong usage.
+Heavy imports happen in the commands, so that `pinloop --help` answers at once.
+"""
+
+import click
+
+from pinloop.config import config
+from pinloop.demo import demo
+from pinloop.devices import device
+from pinloop.pins import pin
+from pinloop.rules import rules
+from pinloop.up import up
+from service.usage import version
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version(), prog_name="pinloop", message="%(prog)s %(version)s")
+def main() -> None:
+    """Pinloop closes the loop from a sensor's reading to an actuator's pin.
+
+    \b
+    Start here:
+      pinloop up                      everything on this machine, with two virtual devices
+      pinloop demo                    one turn of the loop as a timeline, then stop
+      pinloop pin why lights/red      why is this pin on?
+
+    Exit codes: 0 done, 1 failed (the message says what to do), 2 wrong usage.
+    """
+
+
+for command in (up, demo, device, pin, rules, config):
+    main.add_command(command)

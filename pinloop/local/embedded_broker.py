@@ -1,0 +1,143 @@
+"""The broker of local mode where no mosquitto is installed: amqtt with our users and our ACL.
+
+Good for trying Pinloop. It keeps nothing over a restart and queues nothing for
+a listener that is away; the services put back what is retained, and the
+screen says which broker runs.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import json
+import logging
+import signal
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+from amqtt.broker import Broker
+from amqtt.contexts import Action, BrokerConfig, ListenerConfig
+from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
+
+from contract.limits import MAX_PAYLOAD_BYTES
+from pinloop.broker_files import acl_text
+
+__all__ = ["Acl", "main", "write_users"]
+
+
+class Acl:
+    """Mosquitto's ACL file, as far as `acl_text` uses it.
+
+    Source: mosquitto.conf(5), acl_file.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._topics: dict[str, list[tuple[str, str]]] = {}
+        self._patterns: list[tuple[str, str]] = []
+        user = ""
+        for line in text.splitlines():
+            kind, _, rest = line.partition(" ")
+            if kind == "user":
+                user = rest
+            elif kind == "topic":
+                right, _, wanted = rest.partition(" ")
+                self._topics.setdefault(user, []).append((right, wanted))
+            elif kind == "pattern":
+                right, _, wanted = rest.partition(" ")
+                self._patterns.append((right, wanted))
+
+    def allows(self, user: str, topic: str, write: bool) -> bool:
+        """Tell whether `user` may write to, or read from, `topic`."""
+        rights = self._topics.get(user, [])
+        rights = rights + [(right, wanted.replace("%u", user)) for right, wanted in self._patterns]
+        matching = [right for right, wanted in rights if paho.topic_matches_sub(wanted, topic)]
+        if "deny" in matching:
+            return False
+        return "readwrite" in matching or ("write" if write else "read") in matching
+
+
+class UsersPlugin(BaseAuthPlugin):
+    """Admits the users of `users.json`; nobody else, and nobody without a name."""
+
+    @dataclass
+    class Config:
+        """Where the users are."""
+
+        users_path: str = ""
+
+    def __init__(self, context: Any) -> None:
+        super().__init__(context)
+        path = Path(self._get_config_option("users_path"))
+        self._users: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+
+    async def authenticate(self, *, session: Any) -> bool:
+        """Compare the password; amqtt calls this for every CONNECT."""
+        expected = self._users.get(session.username or "")
+        given = session.password or ""
+        return expected is not None and hmac.compare_digest(expected.encode(), given.encode())
+
+
+class AclPlugin(BaseTopicPlugin):
+    """Applies `acl_text`: at publish and at delivery. A subscription is granted and filtered, as by mosquitto."""
+
+    @dataclass
+    class Config:
+        """The first level(s) of every topic."""
+
+        prefix: str = "pinloop"
+
+    def __init__(self, context: Any) -> None:
+        super().__init__(context)
+        self._acl = Acl(acl_text(self._get_config_option("prefix")))
+
+    async def topic_filtering(self, *, session: Any = None, topic: str | None = None, action: Any = None) -> bool:
+        """Tell amqtt whether the action may go on."""
+        if action == Action.SUBSCRIBE:
+            return True
+        return bool(session and topic) and self._acl.allows(session.username or "", str(topic), action == Action.PUBLISH)
+
+
+def write_users(path: Path, users: dict[str, str]) -> None:
+    """Write the user file; only the owner may read it, it holds the passwords themselves."""
+    path.touch(mode=0o600)
+    path.chmod(0o600)
+    path.write_text(json.dumps(users), encoding="utf-8")
+
+
+async def _serve(bind: str, port: int, folder: Path) -> None:
+    config = BrokerConfig(
+        listeners={"default": ListenerConfig(bind=f"{bind}:{port}", max_connections=2000)},
+        plugins={
+            f"{__name__}.UsersPlugin": {"users_path": str(folder / "users.json")},
+            f"{__name__}.AclPlugin": {},
+        },
+    )
+    broker = Broker(config)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await broker.start()
+    print(f"amqtt listens on {bind}:{port}; largest payload {MAX_PAYLOAD_BYTES} bytes", flush=True)
+    await stop.wait()
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(broker.shutdown(), 5)
+
+
+def main(argv: list[str]) -> int:
+    """Serve until SIGTERM: `embedded_broker BIND PORT FOLDER`, with `users.json` in the folder."""
+    warnings.simplefilter("ignore")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    bind, port, folder = argv
+    asyncio.run(_serve(bind, int(port), Path(folder)))
+    return 0
+
+
+if __name__ == "__main__":
+    # Imported again under its real name, so that amqtt's plugin loader and this module share one class.
+    from pinloop.local import embedded_broker
+
+    sys.exit(embedded_broker.main(sys.argv[1:]))

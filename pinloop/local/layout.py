@@ -1,0 +1,79 @@
+"""Where local mode keeps things, and where it listens. Pure: makes no file, opens no port."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Layout", "Ports"]
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The TCP ports of local mode."""
+
+    mqtt: int = 1883
+    hub: int = 8080
+    webhook: int = 8081
+    listener: int = 8082
+    rules: int = 8083
+
+    def named(self) -> dict[str, int]:
+        """Return option name -> port."""
+        return {name + "-port": getattr(self, name) for name in ("mqtt", "hub", "webhook", "listener", "rules")}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The data folder of local mode.
+
+    Attributes:
+        data: the folder; everything that must survive is in it.
+        rules: the rules file.
+    """
+
+    data: Path
+    rules: Path
+
+    @property
+    def secrets(self) -> Path:
+        return self.data / "secrets"
+
+    @property
+    def broker(self) -> Path:
+        return self.data / "broker"
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "log"
+
+    @property
+    def store(self) -> Path:
+        return self.data / "store.db"
+
+    @property
+    def claims(self) -> Path:
+        return self.data / "claims.db"
+
+    @property
+    def rules_state(self) -> Path:
+        return self.data / "rules.db"
+
+    @property
+    def dead_letters(self) -> Path:
+        return self.data / "dead-letters.jsonl"
+
+    @property
+    def devices(self) -> Path:
+        return self.data / "devices"
+
+    @property
+    def lock(self) -> Path:
+        return self.data / "lock"
+
+    @property
+    def running(self) -> Path:
+        """Describes the running instance to other `pinloop` commands; gone when it stops."""
+        return self.data / "running.json"
+
+    def password(self, user: str) -> Path:
+        """Return the file with the password of a broker user, `console`, `alerts` or `operator`."""
+        return self.secrets / f"{user}.password"

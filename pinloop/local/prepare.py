@@ -1,0 +1,82 @@
+"""Makes what local mode needs and what is not there yet: secrets, broker files, a rules file, virtual devices.
+
+Idempotent: a second start changes nothing that exists.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import resources
+
+import firmware.sim
+from pinloop.broker_files import SERVICE_USERS, acl_text, mosquitto_conf, password_text
+from pinloop.local.embedded_broker import write_users
+from pinloop.local.layout import Layout, Ports
+from pinloop.secrets import read_or_make, write_file
+
+__all__ = ["VIRTUAL_DEVICES", "prepare"]
+
+# device id -> profile
+VIRTUAL_DEVICES: Mapping[str, str] = {"pot": "pot", "lights": "lights"}
+
+
+def prepare(layout: Layout, ports: Ports, bind: str, own_devices: Sequence[str], sweep_s: float, embedded: bool) -> None:
+    """Make the data folder's content.
+
+    Args:
+        layout: where.
+        ports: the broker's port goes into the devices' configuration.
+        bind: the address that the broker listens on.
+        own_devices: device ids of the user's own boards, which get a broker user each.
+        sweep_s: period of the virtual potentiometer, in seconds.
+        embedded: the broker is amqtt, which reads another user file than mosquitto.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    for folder in (layout.secrets, layout.broker, layout.logs, layout.devices):
+        folder.mkdir(parents=True, exist_ok=True)
+    layout.secrets.chmod(0o700)
+    for user in ("console", "alerts", "operator"):
+        read_or_make(layout.password(user))
+    users = {user: read_or_make(layout.password(user)) for user in _broker_users(layout, own_devices)}
+    _broker_files(layout, ports.mqtt, bind, users, embedded)
+    if not layout.rules.exists():
+        sample = resources.files("rules").joinpath("sample.yml")
+        layout.rules.write_bytes(sample.read_bytes())
+    for device, profile in VIRTUAL_DEVICES.items():
+        _device(layout, device, profile, ports.mqtt, sweep_s)
+
+
+def _broker_users(layout: Layout, own_devices: Sequence[str]) -> list[str]:
+    """Return every broker user: the services, the virtual devices, and boards that were named now or earlier."""
+    earlier = [path.stem for path in layout.secrets.glob("*.password")]
+    known = {*SERVICE_USERS, *VIRTUAL_DEVICES, *own_devices, *earlier}
+    return sorted(known - {"console", "alerts", "operator"})
+
+
+def _broker_files(layout: Layout, port: int, bind: str, users: Mapping[str, str], embedded: bool) -> None:
+    if embedded:
+        write_users(layout.broker / "users.json", dict(users))
+        return
+    folder = layout.broker.resolve()
+    passwd = folder / "passwd"
+    old = passwd.read_text(encoding="utf-8") if passwd.exists() else ""
+    write_file(passwd, password_text(users, old))
+    write_file(folder / "acl", acl_text())
+    write_file(folder / "mosquitto.conf", mosquitto_conf(bind, port, folder, run_as_root=os.geteuid() == 0))
+
+
+def _device(layout: Layout, device: str, profile: str, mqtt_port: int, sweep_s: float) -> None:
+    folder = layout.devices / device
+    mqtt = {
+        "host": "127.0.0.1",
+        "port": mqtt_port,
+        "user": device,
+        "password": layout.password(device).read_text(encoding="ascii").strip(),
+        "prefix": "pinloop",
+    }
+    firmware.sim.create_device(str(folder), device, profile, mqtt)
+    knob = folder / "adc32"
+    if profile == "pot" and not knob.exists():
+        knob.write_text(f"sweep {sweep_s:g}\n", encoding="ascii")
+
