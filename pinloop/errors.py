@@ -1,6 +1,6 @@
 """Errors of the operator's command.
 
-    PinloopError(Exception)     shown as "what happened / what to do", exit 1
+PinloopError(Exception)     shown as "what happened / what to do", exit 1
 """
 
 import click

@@ -128,7 +128,9 @@ class Watch:
                 waited_since_s = time.monotonic()
         first_s = self._seen_at_s.get(STEPS[0][0], 0.0)
         names = [name for name, _ in STEPS]
-        steps = [Step(name, round((self._seen_at_s[name] - first_s) * 1000, 1)) for name in names if name in self._seen_at_s]
+        steps = [
+            Step(name, round((self._seen_at_s[name] - first_s) * 1000, 1)) for name in names if name in self._seen_at_s
+        ]
         return Turn(steps, next((name for name in names if name not in self._seen_at_s), None))
 
     def _reading(self, value: float, now_s: float) -> None:

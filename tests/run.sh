@@ -13,8 +13,7 @@ if ! python -m firmware.sim.fetch_micropython --quiet; then
   echo "   no MicroPython: the tests that need it are skipped below"
 fi
 rm -f .coverage .coverage.*
-# Two workers; a test's processes have their own ports and folders. Services started by tests are covered as well.
-export COVERAGE_PROCESS_START="$PWD/pyproject.toml"
+# Tests have their own ports and folders, so they run side by side; most of them wait for a server, not for a core.
 coverage run -m pytest -n "${TEST_WORKERS:-4}" --dist worksteal -rs "$@"
 coverage combine --quiet
 coverage report --skip-covered --skip-empty | tail -40

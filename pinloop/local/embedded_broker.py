@@ -97,7 +97,9 @@ class AclPlugin(BaseTopicPlugin):
         """Tell amqtt whether the action may go on."""
         if action == Action.SUBSCRIBE:
             return True
-        return bool(session and topic) and self._acl.allows(session.username or "", str(topic), action == Action.PUBLISH)
+        return bool(session and topic) and self._acl.allows(
+            session.username or "", str(topic), action == Action.PUBLISH
+        )
 
 
 def write_users(path: Path, users: dict[str, str]) -> None:

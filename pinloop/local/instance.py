@@ -35,7 +35,8 @@ def locked(layout: Layout) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise PinloopError(
-            f"--data-dir: '{layout.data}' cannot be used ({os.strerror(error.errno or 0)})", "Choose another --data-dir."
+            f"--data-dir: '{layout.data}' cannot be used ({os.strerror(error.errno or 0)})",
+            "Choose another --data-dir.",
         ) from None
     with lock:
         try:
@@ -71,7 +72,8 @@ def check_ports(ports: Ports, bind: str) -> None:
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
                     raise PinloopError(
-                        f"port {port} is taken by another program", f"Stop it, or choose another with --{option} {port + 10000}."
+                        f"port {port} is taken by another program",
+                        f"Stop it, or choose another with --{option} {port + 10000}.",
                     ) from None
                 raise PinloopError(
                     f"cannot listen on {address}:{port} ({os.strerror(error.errno or 0)})",

@@ -104,4 +104,3 @@ def _service(
     url = f"http://127.0.0.1:{http_port}"
     shown = own.get(f"PINLOOP_{name.upper()}_HTTP_HOST", "127.0.0.1")
     return Part(name, [sys.executable, "-m", name], environment, f"{shown}:{http_port}", url + "/readyz", stop_rank)
-

@@ -19,7 +19,9 @@ __all__ = ["VIRTUAL_DEVICES", "prepare"]
 VIRTUAL_DEVICES: Mapping[str, str] = {"pot": "pot", "lights": "lights"}
 
 
-def prepare(layout: Layout, ports: Ports, bind: str, own_devices: Sequence[str], sweep_s: float, embedded: bool) -> None:
+def prepare(
+    layout: Layout, ports: Ports, bind: str, own_devices: Sequence[str], sweep_s: float, embedded: bool
+) -> None:
     """Make the data folder's content.
 
     Args:
@@ -79,4 +81,3 @@ def _device(layout: Layout, device: str, profile: str, mqtt_port: int, sweep_s: 
     knob = folder / "adc32"
     if profile == "pot" and not knob.exists():
         knob.write_text(f"sweep {sweep_s:g}\n", encoding="ascii")
-

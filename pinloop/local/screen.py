@@ -45,7 +45,9 @@ class Prober(threading.Thread):
         """Ask until `over`."""
         while not self._over.is_set():
             for runner in self._runners:
-                self.ready[runner.part.name], self.doing[runner.part.name] = _ask(runner.part.name, runner.part.ready_url)
+                self.ready[runner.part.name], self.doing[runner.part.name] = _ask(
+                    runner.part.name, runner.part.ready_url
+                )
             self._over.wait(1.0)
 
     def over(self) -> None:

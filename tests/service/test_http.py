@@ -1,0 +1,88 @@
+"""Health, readiness and metrics over a real port; slow clients; a taken port."""
+
+import json
+import socket
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from service.errors import StartError
+from service.health import Health
+from service.http import HttpServer
+from service.settings import HttpSettings
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health("pump")
+
+
+@pytest.fixture
+def server(health: Health) -> Iterator[HttpServer]:
+    running = HttpServer(HttpSettings(http_port=0), health, threads=2)
+    running.start()
+    yield running
+    running.stop()
+
+
+def get(server: HttpServer, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_a_service_with_nothing_wrong_is_ready(server: HttpServer, health: Health):
+    """A check that returns None is fine."""
+    health.add("broker", lambda: None)
+    status, body = get(server, "/readyz")
+    assert status == 200
+    assert json.loads(body)["ok"] is True
+
+
+def test_a_failing_check_is_named_in_readyz_and_leaves_healthz_alone(server: HttpServer, health: Health):
+    """Not ready is not dead: an orchestrator must not restart a service because the broker is away."""
+    health.add("broker", lambda: "not connected to 127.0.0.1:1883")
+    status, body = get(server, "/readyz")
+    assert status == 503
+    assert json.loads(body)["problems"] == {"broker": "not connected to 127.0.0.1:1883"}
+    assert get(server, "/healthz")[0] == 200
+
+
+def test_a_check_that_raises_has_failed(server: HttpServer, health: Health):
+    """A broken check is a finding, not a crash."""
+    health.add("disk", lambda: 1 // 0)  # type: ignore[arg-type,return-value]
+    status, body = get(server, "/readyz")
+    assert status == 503
+    assert "ZeroDivisionError" in json.loads(body)["problems"]["disk"]
+
+
+def test_metrics_are_prometheus_text_and_other_paths_are_404(server: HttpServer):
+    """A service without an application serves its three paths only."""
+    assert "# TYPE mqtt_connects_total counter" in get(server, "/metrics")[1]
+    assert get(server, "/secret")[0] == 404
+
+
+def test_a_taken_port_is_one_clear_error(server: HttpServer, health: Health):
+    """The second one names the address and the setting."""
+    second = HttpServer(HttpSettings(http_port=server.port), health)
+    with pytest.raises(StartError, match=rf"cannot listen on 127.0.0.1:{server.port} .*--http-port"):
+        second.start()
+
+
+def test_three_hundred_slow_clients_do_not_hold_up_a_valid_one(server: HttpServer):
+    """Half a request each: waitress's defaults would stop at 100 connections."""
+    slow = [socket.create_connection(("127.0.0.1", server.port), 5) for _ in range(300)]
+    for one in slow:
+        one.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+    answers: list[int] = []
+    worker = threading.Thread(target=lambda: answers.append(get(server, "/healthz")[0]))
+    worker.start()
+    worker.join(5)
+    assert answers == [200]
+    for one in slow:
+        one.close()
