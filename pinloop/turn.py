@@ -111,10 +111,10 @@ class Watch:
             return
 
     def wait(self, deadline_s: float, tend: Callable[[], None]) -> Turn:
-        """Watch until the whole turn was seen, or a step does not come within `deadline_s` seconds after the one before.
+        """Watch until the whole turn was seen, or nothing new was for `deadline_s` seconds.
 
         Args:
-            deadline_s: per step.
+            deadline_s: for each step, counted from the one before.
             tend: called again and again meanwhile.
         """
         waited_since_s = time.monotonic()

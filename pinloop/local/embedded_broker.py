@@ -51,12 +51,28 @@ class Acl:
 
     def allows(self, user: str, topic: str, write: bool) -> bool:
         """Tell whether `user` may write to, or read from, `topic`."""
-        rights = self._topics.get(user, [])
-        rights = rights + [(right, wanted.replace("%u", user)) for right, wanted in self._patterns]
-        matching = [right for right, wanted in rights if paho.topic_matches_sub(wanted, topic)]
+        matching = [right for right, wanted in self._rights(user) if paho.topic_matches_sub(wanted, topic)]
         if "deny" in matching:
             return False
         return "readwrite" in matching or ("write" if write else "read") in matching
+
+    def allows_subscription(self, user: str, asked: str) -> bool:
+        """Tell whether one of the user's rights to read covers every topic that the filter `asked` can match."""
+        return any(right in ("read", "readwrite") and _covers(wanted, asked) for right, wanted in self._rights(user))
+
+    def _rights(self, user: str) -> list[tuple[str, str]]:
+        patterns = [(right, wanted.replace("%u", user)) for right, wanted in self._patterns]
+        return self._topics.get(user, []) + patterns
+
+
+def _covers(wanted: str, asked: str) -> bool:
+    levels = asked.split("/")
+    for number, level in enumerate(wanted.split("/")):
+        if level == "#":
+            return True
+        if number >= len(levels) or levels[number] == "#" or level not in ("+", levels[number]):
+            return False
+    return len(levels) == len(wanted.split("/"))
 
 
 class UsersPlugin(BaseAuthPlugin):
@@ -81,7 +97,11 @@ class UsersPlugin(BaseAuthPlugin):
 
 
 class AclPlugin(BaseTopicPlugin):
-    """Applies `acl_text`: at publish and at delivery. A subscription is granted and filtered, as by mosquitto."""
+    """Applies `acl_text` at publish, subscription and delivery.
+
+    Mosquitto grants every subscription and filters what it delivers; amqtt does not filter retained messages, so
+    here a subscription that reaches beyond the user's rights is refused.
+    """
 
     @dataclass
     class Config:
@@ -95,11 +115,21 @@ class AclPlugin(BaseTopicPlugin):
 
     async def topic_filtering(self, *, session: Any = None, topic: str | None = None, action: Any = None) -> bool:
         """Tell amqtt whether the action may go on."""
+        if not session or not topic:
+            return False
+        user = session.username or ""
         if action == Action.SUBSCRIBE:
-            return True
-        return bool(session and topic) and self._acl.allows(
-            session.username or "", str(topic), action == Action.PUBLISH
-        )
+            return self._acl.allows_subscription(user, topic)
+        return self._acl.allows(user, topic, write=action == Action.PUBLISH)
+
+
+class OwnSubscriptionsBroker(Broker):
+    """amqtt 0.12 sends a client that connects the retained messages of everybody's subscriptions; this one does not."""
+
+    async def _publish_retained_messages_for_subscription(self, subscription: Any, session: Any) -> None:
+        holders = self._subscriptions.get(subscription[0], [])
+        if any(holder.client_id == session.client_id for holder, _ in holders):
+            await super()._publish_retained_messages_for_subscription(subscription, session)
 
 
 def write_users(path: Path, users: dict[str, str]) -> None:
@@ -117,7 +147,7 @@ async def _serve(bind: str, port: int, folder: Path) -> None:
             f"{__name__}.AclPlugin": {},
         },
     )
-    broker = Broker(config)
+    broker = OwnSubscriptionsBroker(config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

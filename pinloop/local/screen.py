@@ -30,6 +30,8 @@ _DOING = {
     "hub": (("hub_devices_online", "devices online"),),
 }
 
+_STYLES = {"ready": "green", "running": "green", "starting": "yellow", "not ready": "yellow", "restarting": "red"}
+
 
 class Prober(threading.Thread):
     """Asks each part once a second whether it is ready and what it is doing."""
@@ -122,8 +124,6 @@ class PlainScreen:
 class Screen:
     """The live table."""
 
-    _STYLES = {"ready": "green", "running": "green", "starting": "yellow", "not ready": "yellow", "restarting": "red"}
-
     def __init__(self, console: Console, header: Sequence[tuple[str, str]], log_hint: str) -> None:
         self._header = header
         self._log_hint = log_hint
@@ -156,7 +156,7 @@ class Screen:
         for runner in runners:
             state, doing = state_of(runner, prober)
             restarts = f" ({runner.restarts} restarts)" if runner.restarts else ""
-            style = self._STYLES[state]
+            style = _STYLES[state]
             table.add_row(runner.part.name, Text(state + restarts, style=style), runner.part.address, Text(doing))
         lines = [Text(event, style="dim", no_wrap=True, overflow="ellipsis") for event in self._events]
         hint = Text(f"Ctrl-C stops everything and keeps the data.  {self._log_hint}", style="dim")

@@ -79,7 +79,7 @@ class Runner:
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C goes to the supervisor only, which stops the parts in order
-                preexec_fn=_die_with_parent if _libc else None,  # noqa: PLW1509
+                preexec_fn=_die_with_parent if _libc else None,
             )
         self._started_at_s = time.monotonic()
 

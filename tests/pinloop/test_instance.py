@@ -1,0 +1,69 @@
+"""Before anything starts: one instance per folder, free ports, a folder that can be used."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from pinloop.errors import PinloopError
+from pinloop.local.instance import check_ports, describe, locked
+from pinloop.local.layout import Layout, Ports
+from tests.support.ports import free_port
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    return Layout(tmp_path / "data", tmp_path / "rules.yml")
+
+
+def free_ports() -> Ports:
+    return Ports(*(free_port() for _ in range(5)))
+
+
+def test_a_second_instance_on_the_same_folder_is_refused(layout: Layout):
+    """It names the folder, the process and what to do."""
+    with locked(layout), pytest.raises(PinloopError, match="already runs on") as caught, locked(layout):
+        pass
+    assert "choose another --data-dir" in caught.value.hint
+
+
+def test_the_folder_is_free_again_after_the_end(layout: Layout):
+    """Also `running.json` is gone, so that no command looks for a dead instance."""
+    with locked(layout):
+        describe(layout, Ports())
+        assert json.loads(layout.running.read_text())["hub_url"] == "http://127.0.0.1:8080"
+    assert not layout.running.exists()
+    with locked(layout):
+        pass
+
+
+def test_a_missing_parent_folder_is_one_clear_line(tmp_path: Path):
+    """Only the last level is made: a typing mistake must not make a tree."""
+    with (
+        pytest.raises(PinloopError, match=f"there is no folder '{tmp_path}/typo'"),
+        locked(Layout(tmp_path / "typo" / "data", tmp_path)),
+    ):
+        pass
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path: Path):
+    """The message names the path."""
+    (tmp_path / "data").write_text("")
+    with pytest.raises(PinloopError, match="cannot be used"), locked(Layout(tmp_path / "data", tmp_path)):
+        pass
+
+
+def test_a_taken_port_is_named_with_the_option_that_moves_it():
+    """Nothing has been started by then."""
+    ports = free_ports()
+    taken = pytest.raises(PinloopError, match=f"port {ports.webhook} is taken")
+    with socket.create_server(("127.0.0.1", ports.webhook)), taken as caught:
+        check_ports(ports, "127.0.0.1")
+    assert "--webhook-port" in caught.value.hint
+
+
+def test_an_address_that_is_not_ours_is_refused():
+    """--bind takes an address of this machine."""
+    with pytest.raises(PinloopError, match="cannot listen on 192.0.2.1"):
+        check_ports(free_ports(), "192.0.2.1")
