@@ -9,7 +9,7 @@ import pytest
 
 from pinloop.broker_files import acl_text
 from pinloop.local.embedded_broker import Acl, write_users
-from tests.support.broker import Client
+from tests.support.broker import Client, Seen
 from tests.support.ports import free_port
 from tests.support.processes import Child
 from tests.support.wait import until
@@ -54,12 +54,12 @@ def test_a_client_that_connects_gets_no_retained_messages_of_others_subscription
         listener.collect("pinloop/#")
         webhook.publish("pinloop/other/pin/red/set", "1", retain=True)
         with Client(embedded, "d", "lights", "d") as device:
-            got: list[str] = []
-            device.client.on_message = lambda _client, _userdata, message: got.append(message.topic)
-            device.client.subscribe("pinloop/lights/pin/+/set", 1)
+            everything = Seen()
+            device._collections.append(("#", everything))  # whatever arrives, asked for or not
+            device.collect("pinloop/lights/pin/+/set")
             webhook.publish("pinloop/lights/pin/red/set", "1")
-            until(lambda: "pinloop/lights/pin/red/set" in got, what="its own command")
-            assert got == ["pinloop/lights/pin/red/set"]
+            everything.until(lambda message: message.topic == "pinloop/lights/pin/red/set")
+            assert everything.topics() == ["pinloop/lights/pin/red/set"]
 
 
 @pytest.mark.parametrize(
