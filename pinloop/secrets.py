@@ -49,8 +49,14 @@ def read_or_make(path: Path, chars: int = 24) -> str:
     return made
 
 
-def write_file(path: Path, text: str, mode: int = 0o600) -> None:
+def write_file(path: Path, text: str, mode: int = 0o600, uid: int | None = None) -> None:
     """Replace the file `path` as a whole: after a crash it has its old text or the new one, never a part.
+
+    Args:
+        path: its folder is made when missing.
+        text: the whole content.
+        mode: permissions.
+        uid: user and group id of the owner (only root may give files away); None: who runs this.
 
     Raises:
         OSError: the folder cannot be made or written.
@@ -62,6 +68,8 @@ def write_file(path: Path, text: str, mode: int = 0o600) -> None:
             file.write(text)
             file.flush()
             os.fchmod(file.fileno(), mode)
+            if uid is not None:
+                os.fchown(file.fileno(), uid, uid)
             os.fsync(file.fileno())
         Path(name).replace(path)
     except BaseException:
