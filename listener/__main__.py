@@ -1,0 +1,92 @@
+"""`python -m listener`: wires the parts together and waits for a signal."""
+
+import sys
+import threading
+from collections.abc import Sequence
+
+from listener.dead import DeadLetters
+from listener.decode import Decoder
+from listener.intake import Intake
+from listener.queue import Queue
+from listener.settings import Settings
+from listener.writer import Writer
+from service import logs
+from service.errors import ServiceError
+from service.health import Health
+from service.http import HttpServer
+from service.settings import load
+from service.stop import stop_on_signals
+from service.usage import version
+from store import StoreError, open_store
+
+__all__ = ["main"]
+
+_LAST_WRITE_S = 15  # an HTTP write may take 10 s to fail
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run until SIGTERM or SIGINT; return the exit code (0 clean, 1 could not start or failed, 2 bad settings)."""
+    settings = load("listener", Settings, argv)
+    logs.setup("listener", settings)
+    log = logs.get()
+    try:
+        decoder = Decoder(settings.mqtt_prefix, settings.topics_extra)
+        store = open_store(settings)
+    except (ServiceError, StoreError) as error:
+        print(f"listener: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    stop = stop_on_signals()
+    queue = Queue(settings.queue_max_bytes)
+    intake = Intake(settings, decoder.filters(), queue)
+    writer = Writer(
+        queue,
+        decoder,
+        store,
+        DeadLetters(settings.dead_letter_path),
+        intake.ack,
+        batch_max_points=settings.batch_max_points,
+        dedup_window=settings.dedup_window,
+    )
+    health = Health("listener")
+    health.add("broker", intake.problem)
+    health.add("store", writer.problem)
+    health.add("queue", queue.problem)
+    server = HttpServer(settings, health)
+    try:
+        server.start()
+    except ServiceError as error:
+        print(f"listener: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    failed = threading.Event()
+
+    def write() -> None:
+        try:
+            writer.run()
+        except Exception:
+            log.exception("writer failed")
+            failed.set()
+            stop.set()  # whoever supervises us starts us again; the broker keeps what is not acknowledged
+
+    worker = threading.Thread(target=write, name="writer", daemon=True)
+    worker.start()
+    intake.start()
+    log.info(
+        "started",
+        version=version(),
+        broker=f"{settings.mqtt_host}:{settings.mqtt_port}",
+        store=settings.store_url.rpartition("@")[2],
+        http=f"http://{settings.http_host}:{server.port}",
+    )
+    stop.wait()
+    queue.close()
+    writer.stop()
+    worker.join(_LAST_WRITE_S)
+    intake.stop()  # sends the acknowledgements that are on their way, then DISCONNECT
+    server.stop()
+    store.close()
+    log.info("stopped")
+    return 1 if failed.is_set() else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,96 @@
+"""Facts to points: times, identities and changes, in the order in which the messages came.
+
+Knows no socket, clock or disk; its memory (`Stamps`, `Identities`, `Pins`)
+belongs to the one thread that calls it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeGuard
+
+from contract.limits import MAX_INTEGER
+from contract.presence import OFFLINE
+from listener import metrics
+from listener.decode import Commanded, Fact, Info, Readings, Reported, Status
+from listener.identity import Identities
+from listener.pins import Pins
+from listener.stamps import Stamps
+from store import Point
+from store.points import DEVICES, READINGS
+
+__all__ = ["Assembler"]
+
+_INFO_FIELDS = ("rssi", "heap", "uptime_s")
+
+
+class Assembler:
+    """Turns facts into points.
+
+    Args:
+        dedup_window: sample numbers that are remembered for each start of a device.
+    """
+
+    def __init__(self, dedup_window: int) -> None:
+        self._identities = Identities(dedup_window)
+        self._stamps = Stamps()
+        self._pins = Pins()
+
+    def preload(self, identities: Iterable[tuple[str, str, int]]) -> None:
+        """Learn which samples (device, boot, n) are stored already."""
+        for device, boot, n in identities:
+            self._identities.first_time(device, boot, n)
+
+    def points(self, fact: Fact, retained: bool, received_ns: int) -> list[Point]:
+        """Return what is to be stored.
+
+        Args:
+            retained: the broker kept the message and it is old by an unknown time: it tells the state of things, but
+                nothing happened now, so it is no point.
+            received_ns: nanoseconds since 1970.
+        """
+        if retained:
+            self._learn(fact)
+            return []
+        match fact:
+            case Readings():
+                return list(self._readings(fact, received_ns))
+            case Status(device, status):
+                # A sleeping device said so: nothing is wrong with it, and an alert on `online` must not fire.
+                return [self._device(device, {"online": float(status != OFFLINE)}, received_ns)]
+            case Info(device, info):
+                fields = {name: value for name in _INFO_FIELDS if _is_number(value := info.get(name))}
+                return [self._device(device, fields, received_ns)] if fields else []
+            case Commanded(device, pin, command):
+                return list(self._pins.desired(device, pin, command, self._stamps.stamp(device, received_ns)))
+            case Reported(device, pin, state):
+                return list(self._pins.reported(device, pin, state, self._stamps.stamp(device, received_ns)))
+
+    def _learn(self, fact: Fact) -> None:
+        match fact:
+            case Readings(_, samples):
+                metrics.READINGS.labels("retained").inc(len(samples))
+            case Commanded(device, pin, command):
+                self._pins.learn_desired(device, pin, command)
+            case Reported(device, pin, state):
+                self._pins.learn_reported(device, pin, state)
+
+    def _readings(self, readings: Readings, received_ns: int) -> Iterator[Point]:
+        device = readings.device
+        for sample in readings.samples:
+            # `n` counts from a start of the device: without the start's name it says nothing after the next one.
+            fields: dict[str, float | str] = dict(sample.values)
+            if sample.n is not None and sample.boot:
+                if not self._identities.first_time(device, sample.boot, sample.n):
+                    metrics.READINGS.labels("duplicate").inc()
+                    continue
+                fields.update(n=sample.n, boot=sample.boot)
+            metrics.READINGS.labels("new").inc()
+            ts_ns = self._stamps.stamp(device, received_ns, sample.t_s, sample.n)
+            yield Point(READINGS, (("device", device),), fields, ts_ns)
+
+    def _device(self, device: str, fields: Mapping[str, float], received_ns: int) -> Point:
+        return Point(DEVICES, (("device", device),), fields, self._stamps.stamp(device, received_ns))
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    """Tell whether `info`, which is read loosely, holds a number here that a store can take."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_INTEGER

@@ -1,0 +1,146 @@
+"""The store in InfluxDB: line protocol to /api/v2/write, InfluxQL from /query.
+
+That pair works on InfluxDB 1.8+, 2.x and 3 Core. A refused write may have kept
+the good lines (1.x and 3: status 400 "partial write"; 2.x: 422) or nothing
+(2.x: 400); writing them again is harmless either way, so the caller bisects
+without asking which.
+
+Sources: docs.influxdata.com/influxdb/v2/api (write), .../v1/guides/query_data (InfluxQL over HTTP)
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import urllib3
+from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.rest import ApiException
+
+from store.errors import StoreError
+from store.lines import lines
+from store.points import BOOKKEEPING, READINGS, Point
+
+__all__ = ["InfluxStore"]
+
+_TIMEOUT_S = 10.0
+# The statuses that say something about the lines. All others (no answer, 401, 403, 404, 429, 5xx) say something about
+# the server or our settings: the same lines are good later.
+_PERMANENT = (400, 413, 422)
+
+
+class InfluxStore:
+    """A store in the bucket (InfluxQL: database) `bucket` of the server at `url`."""
+
+    def __init__(self, url: str, org: str, bucket: str, token: str) -> None:
+        self._url = url.rstrip("/")
+        self._org = org
+        self._bucket = bucket
+        self._client = InfluxDBClient(
+            url=self._url, token=token, org=org, timeout=int(_TIMEOUT_S * 1000), retries=False
+        )
+        self._writer = self._client.write_api(write_options=SYNCHRONOUS)
+        self._pool = urllib3.PoolManager(
+            headers={"Authorization": f"Token {token}"} if token else {}, timeout=_TIMEOUT_S, retries=False
+        )
+
+    def write(self, points: Sequence[Point]) -> None:
+        """See `Store`."""
+        if not points:
+            return
+        body = lines(points)
+        try:
+            self._writer.write(self._bucket, self._org, record=body)
+        except ApiException as error:
+            status = error.status or 0
+            raise _error(self._url, status, error.body, error.headers or {}, status in _PERMANENT) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise StoreError(f"{self._url}: {error}") from error
+
+    def latest(self, device: str) -> dict[str, tuple[float, float]]:
+        """See `Store`."""
+        known = self._query(f'SHOW FIELD KEYS FROM "{READINGS}"')
+        sensors = [str(row[0]) for one in known for row in one["values"] if row[0] not in BOOKKEEPING]
+        # One statement each: `last` of several fields in one statement comes without their times.
+        where = f'FROM "{READINGS}" WHERE "device" = {_text(device)}'
+        statements = [f"SELECT last({_name(sensor)}) AS {_name(sensor)} {where}" for sensor in sensors]
+        found = self._query(";".join(statements)) if statements else []
+        return {one["columns"][1]: (row[1], row[0] / 1e9) for one in found for row in one["values"]}
+
+    def series(
+        self, device: str, sensor: str, since_s: float, until_s: float, step_s: float
+    ) -> list[tuple[float, float]]:
+        """See `Store`."""
+        found = self._query(
+            f'SELECT mean({_name(sensor)}) FROM "{READINGS}" WHERE "device" = {_text(device)}'  # noqa: S608  (quoted)
+            f" AND time >= {math.ceil(since_s * 1e9)} AND time < {math.ceil(until_s * 1e9)}"
+            f" GROUP BY time({max(1, round(step_s * 1e9))}ns) fill(none)"
+        )
+        return [(row[0] / 1e9, row[1]) for one in found for row in one["values"]]
+
+    def devices(self) -> list[str]:
+        """See `Store`."""
+        found = self._query('SHOW TAG VALUES WITH KEY = "device"')
+        return sorted({str(row[1]) for one in found for row in one["values"]})
+
+    def identities(self, most_per_device: int) -> Iterator[tuple[str, str, int]]:
+        """See `Store`."""
+        newest = f'GROUP BY "device" ORDER BY time DESC LIMIT {int(most_per_device)}'
+        for one in self._query(f'SELECT "n", "boot" FROM "{READINGS}" {newest}'):  # noqa: S608  (a number)
+            for _, n, boot in one["values"]:
+                if n is not None and boot:
+                    yield one["tags"]["device"], boot, int(n)
+
+    def close(self) -> None:
+        """See `Store`."""
+        self._client.close()  # type: ignore[no-untyped-call]
+        self._pool.clear()
+
+    def _query(self, statements: str) -> list[dict[str, Any]]:
+        """Return the series of all statements, in order."""
+        try:
+            answer = self._pool.request(
+                "POST", f"{self._url}/query", fields={"db": self._bucket, "q": statements, "epoch": "ns"},
+                encode_multipart=False,
+            )  # fmt: skip
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise StoreError(f"{self._url}: {error}") from error
+        if answer.status != 200:
+            raise _error(self._url, answer.status, answer.data, answer.headers)
+        try:
+            results = json.loads(answer.data)["results"]
+        except (ValueError, KeyError, TypeError):
+            raise StoreError(f"{self._url}/query: the answer is not InfluxQL's: {answer.data[:80]!r}") from None
+        for result in results:
+            if "error" in result:
+                raise StoreError(f"{self._url}/query: {result['error']}", status=200)
+        return [one for result in results for one in result.get("series", ())]
+
+
+def _error(
+    url: str, status: int, body: str | bytes | None, headers: Mapping[str, str], permanent: bool = False
+) -> StoreError:
+    text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
+    try:
+        answer = json.loads(text)
+        text = answer.get("message") or answer.get("error") or text
+    except (ValueError, AttributeError):
+        pass
+    wait = headers.get("Retry-After", "")  # a date is allowed there, too; InfluxDB sends seconds
+    return StoreError(
+        f"{url}: {status} {text.strip()[:300]}",
+        permanent=permanent,
+        status=status,
+        retry_after_s=float(wait) if wait.isascii() and wait.isdecimal() else 0,
+    )
+
+
+def _name(text: str) -> str:
+    """Return an InfluxQL identifier."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def _text(text: str) -> str:
+    """Return an InfluxQL string."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
