@@ -1,0 +1,111 @@
+"""Starts the webhook: `python -m webhook`."""
+
+import sys
+
+from contract.errors import ContractError
+from contract.topics import Topics
+from service import logs
+from service.errors import SettingsError, StartError
+from service.health import Health
+from service.http import HttpServer
+from service.mqtt import Session
+from service.settings import load
+from service.stop import stop_on_signals
+from service.usage import version
+from webhook.alerts import Alerts
+from webhook.api import ALERTS, OPERATOR, make_app
+from webhook.claims import Claims
+from webhook.commands import Commands
+from webhook.database import Database
+from webhook.facts import Facts
+from webhook.observed import Observed
+from webhook.publisher import Publisher
+from webhook.reconcile import Reconciler
+from webhook.settings import Settings, preferences_of, require
+
+# The server reads a body before the application can say in JSON that it is too long; beyond this it does not.
+_READ_MOST_BYTES = 1 << 24
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; return the exit code."""
+    settings = load("webhook", Settings, sys.argv[1:])
+    try:
+        require(settings)
+        return _serve(settings)
+    except (SettingsError, ContractError) as error:
+        print(f"webhook: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except StartError as error:
+        print(f"webhook: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+
+
+def _serve(settings: Settings) -> int:
+    topics = Topics(settings.mqtt_prefix)
+    preferences = preferences_of(settings.preferences)
+    logs.setup("webhook", settings)
+    log = logs.get()
+    stop = stop_on_signals()
+    health = Health("webhook")
+
+    database = Database(settings.claims_path)
+    observed = Observed(topics, on_info=lambda device: reconciler.info_came(device))
+    session = Session(
+        settings,
+        "webhook",
+        subscriptions=[(topics.every(kind), 1) for kind in Observed.KINDS],
+        on_message=observed.message,
+        on_connected=lambda: reconciler.connection_stands(),
+    )
+    commands = Commands(database, settings.ttl_s)
+    claims = Claims(database, commands, observed.safe, preferences, settings.claim_ttl_s)
+    sender = Publisher(session, topics, database)
+    reconciler = Reconciler(
+        database,
+        claims,
+        commands,
+        sender,
+        observed,
+        lambda: session.connected,
+        settings.reconcile_s,
+        settings.drift_s,
+    )
+    facts = Facts(database, claims, commands, observed, settings.drift_s)
+    app = make_app(
+        {ALERTS: settings.alert_password, OPERATOR: settings.operator_password},
+        settings.body_max_bytes,
+        Alerts(claims, sender, settings.legacy_actuate),
+        claims,
+        facts,
+        observed,
+        sender,
+        reconciler,
+    )
+    server = HttpServer(settings, health, app, max_body_bytes=_READ_MOST_BYTES)
+    health.add("broker", session.problem)
+    health.add("reconciler", reconciler.problem)
+
+    server.start()
+    session.start()
+    reconciler.start()
+    log.info(
+        "webhook started",
+        version=version(),
+        http=f"http://{settings.http_host}:{server.port}",
+        broker=session.address,
+        prefix=settings.mqtt_prefix,
+        claims=str(settings.claims_path),
+        epoch=database.epoch,
+    )
+    stop.wait()
+    server.stop()
+    reconciler.stop()
+    session.stop()
+    database.close()
+    log.info("webhook stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

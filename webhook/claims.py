@@ -1,0 +1,262 @@
+"""Claims: who wants what of which pin, and the commands that follow.
+
+Each change is one transaction: alerts, claims and the commands of the touched
+pins, so that after any crash the database says what must stand at each pin.
+Nothing is sent from here: the caller publishes the commands that come back.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from contract.errors import ContractError
+from webhook.arbiter import ALERT, ALERT_SLOTS, HIGH, UNKNOWN, Claim, desired, ranked
+from webhook.commands import Commands, Pin, PinCommand
+from webhook.database import Database
+from webhook.dialects import IGNORED, RESOLVED, Notification
+from webhook.episodes import CLAIMED, RENEWED, WITHDRAWN, judge
+from webhook.targets import Target, parse_targets
+
+__all__ = ["PERSON", "Claims", "Result"]
+
+PERSON = "person"
+"""The owner of a claim that a person holds."""
+
+# Alerts that were not heard of for a week are forgotten, with the wish for the safe value that they may have left.
+_FORGET_ALERTS_S = 7 * 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one notification; `outcome` is one of episodes.OUTCOMES."""
+
+    fingerprint: str
+    name: str
+    outcome: str
+    targets: list[str]
+    reason: str = ""
+
+
+class Claims:
+    """The tables `alerts` and `claims`, and the arbitration of every pin that they touch.
+
+    Args:
+        safe: returns a pin's safe value, None while its device has not told.
+        preferences: pin -> preference within a slot; `high` for the others.
+        claim_ttl_s: seconds after which an alert's claim ends unless it is asserted again.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        commands: Commands,
+        safe: Callable[[Pin], float | None],
+        preferences: Mapping[Pin, str],
+        claim_ttl_s: float,
+    ) -> None:
+        self._database = database
+        self._connection = database.connection
+        self._commands = commands
+        self._safe = safe
+        self._preferences = preferences
+        self._claim_ttl_s = claim_ttl_s
+
+    def notify(self, notifications: Sequence[Notification], now_s: float) -> tuple[list[Result], list[PinCommand]]:
+        """Apply notifications; return what became of each, and the commands to send."""
+        touched: dict[Pin, str] = {}
+        with self._database.transaction():
+            results = [self._note(notification, now_s, touched) for notification in notifications]
+            return results, self._settle(touched, now_s)
+
+    def hold(self, claim: Claim, now_s: float) -> list[PinCommand]:
+        """Store a person's claim in place of the one that they had on the pin; return the commands to send."""
+        with self._database.transaction():
+            self._put(claim)
+            return self._settle({(claim.device, claim.pin): f"set by {claim.source}"}, now_s)
+
+    def let_go(self, pin: Pin, now_s: float) -> list[PinCommand]:
+        """Withdraw a person's claim on the pin, and what alerts of unknown end left there; return the commands."""
+        with self._database.transaction():
+            self._connection.execute(
+                "DELETE FROM claims WHERE device = ? AND pin = ? AND (owner = ? OR slot = ?)", (*pin, PERSON, UNKNOWN)
+            )
+            return self._settle({pin: "manual claim withdrawn"}, now_s)
+
+    def expire(self, now_s: float) -> list[PinCommand]:
+        """End the claims whose time is over; return the commands to send."""
+        with self._database.lock:
+            if not self._rows("SELECT 1 FROM claims WHERE until_s <= ? LIMIT 1", now_s):
+                return []
+            with self._database.transaction():
+                ended = self._rows("SELECT device, pin, owner, source FROM claims WHERE until_s <= ?", now_s)
+                self._connection.execute("DELETE FROM claims WHERE until_s <= ?", (now_s,))
+                for row in ended:
+                    self._connection.execute(
+                        "UPDATE alerts SET outcome = 'expired' WHERE fingerprint = ?", (row["owner"],)
+                    )
+                return self._settle({(row["device"], row["pin"]): f"{row['source']}: expired" for row in ended}, now_s)
+
+    def reissue(self, pins: Iterable[Pin], now_s: float) -> list[PinCommand]:
+        """Return the commands of `pins` anew: with what the claims say now, a greater seq and a fresh lease."""
+        with self._database.transaction():
+            return self._settle(dict.fromkeys(pins, "reconciled"), now_s, again=True)
+
+    def prune(self, now_s: float) -> list[PinCommand]:
+        """Forget what is too old; return the commands to send."""
+        before_s = now_s - _FORGET_ALERTS_S
+        with self._database.transaction():
+            self._commands.prune()
+            forgotten = self._rows(
+                "SELECT device, pin, owner FROM claims JOIN alerts ON owner = fingerprint WHERE seen_s < ?", before_s
+            )
+            for row in forgotten:
+                self._connection.execute("DELETE FROM claims WHERE owner = ?", (row["owner"],))
+            self._connection.execute("DELETE FROM alerts WHERE seen_s < ?", (before_s,))
+            return self._settle({(row["device"], row["pin"]): "alert forgotten" for row in forgotten}, now_s)
+
+    def all(self) -> list[Claim]:
+        """Return every active claim, ordered by pin."""
+        with self._database.lock:
+            return [Claim(*row) for row in self._rows("SELECT * FROM claims ORDER BY device, pin, since_s, owner")]
+
+    def of(self, pin: Pin) -> list[Claim]:
+        """Return the active claims on `pin`, the one that wins first."""
+        with self._database.lock:
+            return ranked(self._on(pin), self._preferences.get(pin, HIGH))
+
+    def by_pin(self) -> dict[Pin, list[Claim]]:
+        """Return the active claims of every pin that has some, the one that wins first."""
+        found: dict[Pin, list[Claim]] = {}
+        for claim in self.all():
+            found.setdefault((claim.device, claim.pin), []).append(claim)
+        return {pin: ranked(claims, self._preferences.get(pin, HIGH)) for pin, claims in found.items()}
+
+    def pins_of(self, device: str) -> set[Pin]:
+        """Return the pins of `device` that have claims."""
+        with self._database.lock:
+            return {(device, row["pin"]) for row in self._rows("SELECT pin FROM claims WHERE device = ?", device)}
+
+    def alerts(self, most_ended: int) -> list[sqlite3.Row]:
+        """Return the alerts that fire, then the last `most_ended` that do not, each the newest first."""
+        with self._database.lock:
+            return self._rows("SELECT * FROM alerts WHERE status = 'firing' ORDER BY since_s DESC") + self._rows(
+                "SELECT * FROM alerts WHERE status != 'firing' ORDER BY seen_s DESC LIMIT ?", most_ended
+            )
+
+    def _note(self, notification: Notification, now_s: float, touched: dict[Pin, str]) -> Result:
+        """Apply one notification and add the pins whose claims changed to `touched` (pin -> cause)."""
+        rows = self._rows("SELECT starts_at, status FROM alerts WHERE fingerprint = ?", notification.fingerprint)
+        outcome = judge((rows[0]["starts_at"], rows[0]["status"]) if rows else None, notification)
+        reason, slot = notification.reason, ALERT
+        targets: list[Target] = []
+        if outcome in (CLAIMED, RENEWED, WITHDRAWN, UNKNOWN):
+            try:
+                targets, slot = _asked(notification.labels)
+            except ContractError as error:
+                if notification.status != RESOLVED:
+                    outcome, reason = IGNORED, str(error)
+            if outcome != IGNORED:
+                self._assert(notification, outcome, targets, slot, now_s, touched)
+            self._remember(notification, outcome, reason, targets, now_s)
+        shown = [str(target) for target in targets]
+        return Result(notification.fingerprint, notification.name, outcome, shown, reason)
+
+    def _assert(
+        self,
+        notification: Notification,
+        outcome: str,
+        targets: list[Target],
+        slot: str,
+        now_s: float,
+        touched: dict[Pin, str],
+    ) -> None:
+        """Make the alert's claims what the notification says: a claim per target, wishes for safe values, or none."""
+        owner = notification.fingerprint
+        cause = f"{notification.name}: {outcome}"
+        wanted = {(target.device, target.pin): target.value for target in targets if outcome != WITHDRAWN}
+        for row in self._rows("SELECT device, pin FROM claims WHERE owner = ?", owner):
+            touched[row["device"], row["pin"]] = cause
+            if (row["device"], row["pin"]) not in wanted:
+                self._connection.execute(
+                    "DELETE FROM claims WHERE device = ? AND pin = ? AND owner = ?", (row["device"], row["pin"], owner)
+                )
+        since_s = min(notification.starts_at, now_s)
+        for pin, value in wanted.items():
+            touched[pin] = cause
+            if outcome == UNKNOWN:
+                self._put(Claim(*pin, owner, None, UNKNOWN, notification.name, since_s, None))
+            else:
+                until_s = now_s + self._claim_ttl_s
+                self._put(Claim(*pin, owner, value, slot, notification.name, since_s, until_s))
+
+    def _remember(
+        self, notification: Notification, outcome: str, reason: str, targets: list[Target], now_s: float
+    ) -> None:
+        self._connection.execute(
+            "REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                notification.fingerprint,
+                notification.name,
+                msgspec.json.encode(notification.labels).decode(),
+                msgspec.json.encode(notification.annotations).decode(),
+                notification.starts_at,
+                notification.status,
+                outcome,
+                reason,
+                msgspec.json.encode([str(target) for target in targets]).decode(),
+                min(notification.starts_at, now_s),
+                now_s,
+            ),
+        )
+
+    def _put(self, claim: Claim) -> None:
+        self._connection.execute(
+            "REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                claim.device,
+                claim.pin,
+                claim.owner,
+                claim.value,
+                claim.slot,
+                claim.source,
+                claim.since_s,
+                claim.until_s,
+            ),
+        )
+
+    def _on(self, pin: Pin) -> list[Claim]:
+        return [Claim(*row) for row in self._rows("SELECT * FROM claims WHERE device = ? AND pin = ?", *pin)]
+
+    def _settle(self, touched: Mapping[Pin, str], now_s: float, *, again: bool = False) -> list[PinCommand]:
+        """Arbitrate each touched pin (pin -> cause); return the commands to send."""
+        commands: list[PinCommand] = []
+        for pin, cause in touched.items():
+            winner = desired(self._on(pin), self._preferences.get(pin, HIGH))
+            value = winner.value if winner else None
+            if winner and winner.slot == UNKNOWN:
+                value = self._safe(pin)
+            if value is None:
+                winner = None  # released: no claim, or a safe value that only the device knows
+            command = self._commands.follow(pin, winner, value, cause, now_s, again)
+            if command:
+                commands.append(command)
+        return commands
+
+    def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
+        return self._connection.execute(sql, values).fetchall()
+
+
+def _asked(labels: Mapping[str, str]) -> tuple[list[Target], str]:
+    """Return the targets and the slot that an alert's labels ask for.
+
+    Raises:
+        ContractError: there is no label `actuate`, it is outside the grammar, or the slot is none.
+    """
+    if not labels.get("actuate"):
+        raise ContractError("actuate", labels.get("actuate", ""), "is missing: the alert names no pins", "targets")
+    slot = labels.get("slot", ALERT)
+    if slot not in ALERT_SLOTS:
+        raise ContractError("slot", slot, "is not one of " + ", ".join(ALERT_SLOTS), "slot")
+    return parse_targets(labels["actuate"]), slot

@@ -1,0 +1,123 @@
+"""The claims database: one SQLite file with one writer.
+
+Opening it takes a lock for the life of the process, sets it to survive a power
+cut (WAL, `synchronous=FULL`) and brings its schema up to date. What stands in
+it is the truth; retained messages are a cache of it.
+"""
+
+import fcntl
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from service.errors import StartError
+
+__all__ = ["Database"]
+
+# Migration n brings the schema from version n to n + 1 (`user_version`). Never edit one that was released: add one.
+_MIGRATIONS = (
+    """
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+    -- What was last heard of each alert, by fingerprint. labels, annotations, targets: JSON.
+    CREATE TABLE alerts (
+        fingerprint TEXT PRIMARY KEY, name TEXT NOT NULL, labels TEXT NOT NULL, annotations TEXT NOT NULL,
+        starts_at REAL NOT NULL, status TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL,
+        targets TEXT NOT NULL, since_s REAL NOT NULL, seen_s REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX alerts_seen ON alerts (seen_s);
+
+    -- Active claims. value is NULL for a wish for the safe value, until_s for a claim without an end.
+    CREATE TABLE claims (
+        device TEXT NOT NULL, pin TEXT NOT NULL, owner TEXT NOT NULL, value NUMERIC, slot TEXT NOT NULL,
+        source TEXT NOT NULL, since_s REAL NOT NULL, until_s REAL,
+        PRIMARY KEY (device, pin, owner)
+    ) WITHOUT ROWID;
+    CREATE INDEX claims_owner ON claims (owner);
+    CREATE INDEX claims_until ON claims (until_s);
+
+    -- The command that stands at each pin. value is NULL when the pin is released; changed_s is when the value became
+    -- what it is, at_s when it was last sent, renew_s when it is to be sent again.
+    CREATE TABLE commands (
+        device TEXT NOT NULL, pin TEXT NOT NULL, value NUMERIC, slot TEXT NOT NULL, source TEXT NOT NULL,
+        seq INTEGER NOT NULL, ttl_s INTEGER NOT NULL, changed_s REAL NOT NULL, at_s REAL NOT NULL, renew_s REAL,
+        acked_s REAL,
+        PRIMARY KEY (device, pin)
+    ) WITHOUT ROWID;
+    CREATE INDEX commands_renew ON commands (renew_s);
+
+    -- Append-only: each change of what a pin should be, or of who says so.
+    CREATE TABLE changes (
+        id INTEGER PRIMARY KEY, at_s REAL NOT NULL, device TEXT NOT NULL, pin TEXT NOT NULL, value NUMERIC,
+        slot TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL, seq INTEGER NOT NULL,
+        acked_s REAL, reported_s REAL
+    );
+    CREATE INDEX changes_pin ON changes (device, pin, id);
+    """,
+)
+
+
+class Database:
+    """The open database; every use of `connection` holds `lock`.
+
+    Args:
+        path: the file; its folder is created.
+
+    Attributes:
+        epoch: names this database in every command, random since its creation.
+
+    Raises:
+        StartError: another process has it open, it is not ours, or it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lock = threading.RLock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock_file = path.with_name(path.name + ".lock").open("w")
+            try:
+                # Held until the process ends, however it ends.
+                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StartError(f"another webhook is using {path}; stop it, or choose another --claims-path") from None
+            self.connection = self._open()
+        except (OSError, sqlite3.Error) as error:
+            raise StartError(f"cannot use {path} ({error}); choose another --claims-path") from None
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Hold the lock and commit at the end, or roll back when an exception leaves the block."""
+        with self.lock:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+                self.connection.execute("COMMIT")
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close it and let another process have it."""
+        with self.lock:
+            self.connection.close()
+            self._lock_file.close()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=256)
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA busy_timeout = 5000")  # someone may be looking at it with the sqlite3 shell
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(_MIGRATIONS):
+            raise StartError(f"{self.path} was written by a newer Pinloop (schema {version}); upgrade this one")
+        for number in range(version, len(_MIGRATIONS)):
+            connection.executescript(f"BEGIN;{_MIGRATIONS[number]};PRAGMA user_version = {number + 1};COMMIT;")
+        connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (secrets.token_hex(4),))
+        self.epoch = str(connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()[0])
+        return connection

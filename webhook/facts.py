@@ -1,0 +1,144 @@
+"""Facts: what is known of pins and alerts, as the API shows it.
+
+Puts together what the claims ask for, what was sent and what the devices
+report. Times are seconds since 1970.
+"""
+
+import json
+from typing import Any
+
+from webhook.arbiter import UNKNOWN, Claim
+from webhook.claims import PERSON, Claims
+from webhook.commands import Commands, Pin, PinCommand
+from webhook.database import Database
+from webhook.observed import Observed
+from webhook.reconcile import drift_since_s
+from webhook.why import sentence
+
+__all__ = ["Facts"]
+
+_CHANGES = 10
+_ENDED_ALERTS = 20
+
+
+class Facts:
+    """Answers from the claims, the commands and what was observed.
+
+    Args:
+        drift_s: how long a pin may differ before it is shown as drift.
+    """
+
+    def __init__(
+        self, database: Database, claims: Claims, commands: Commands, observed: Observed, drift_s: float
+    ) -> None:
+        self._database = database
+        self._claims = claims
+        self._commands = commands
+        self._observed = observed
+        self._drift_s = drift_s
+
+    def claims(self) -> list[dict[str, Any]]:
+        """Return every active claim."""
+        return [self._claim(claim) for claim in self._claims.all()]
+
+    def alerts(self) -> list[dict[str, Any]]:
+        """Return the alerts that fire, then the last that do not."""
+        return [
+            {
+                "fingerprint": row["fingerprint"],
+                "name": row["name"],
+                "labels": json.loads(row["labels"]),
+                "annotations": json.loads(row["annotations"]),
+                "starts_at": row["starts_at"],
+                "since_s": row["since_s"],
+                "seen_s": row["seen_s"],
+                "status": row["status"],
+                "targets": json.loads(row["targets"]),
+                "outcome": row["outcome"],
+                "reason": row["reason"],
+            }
+            for row in self._claims.alerts(_ENDED_ALERTS)
+        ]
+
+    def pins(self, now_s: float) -> list[dict[str, Any]]:
+        """Return every pin that a device declares, that has claims, a command or a report."""
+        with self._database.lock:
+            claims, stand = self._claims.by_pin(), self._commands.all()
+        declared = {(device, name) for device, pins in list(self._observed.pins.items()) for name in pins}
+        known = declared | claims.keys() | stand.keys() | set(self._observed.reported)
+        return [self._pin(pin, claims.get(pin, []), stand.get(pin), now_s) for pin in sorted(known)]
+
+    def has(self, pin: Pin) -> bool:
+        """Tell whether the pin has a command or a report, declared or not."""
+        with self._database.lock:
+            return pin in self._observed.reported or self._commands.of(pin) is not None
+
+    def pin(self, pin: Pin, now_s: float) -> dict[str, Any]:
+        """Return what is known of `pin`."""
+        with self._database.lock:
+            claims, command = self._claims.of(pin), self._commands.of(pin)
+        return self._pin(pin, claims, command, now_s)
+
+    def why(self, pin: Pin, now_s: float) -> dict[str, Any]:
+        """Return what is known of `pin`, with the answer to "why is it on?", its claims and its last changes."""
+        with self._database.lock:
+            claims, command = self._claims.of(pin), self._commands.of(pin)
+            changes = self._commands.changes(pin, _CHANGES)
+        facts = self._pin(pin, claims, command, now_s)
+        last = changes[0] if changes else None
+        after_s = max(0.0, last["reported_s"] - last["at_s"]) if last and last["reported_s"] else None
+        person = bool(claims) and claims[0].owner == PERSON
+        facts["text"] = sentence(facts, person, command.changed_s if command else None, after_s, now_s)
+        facts["claims"] = [self._claim(claim) for claim in claims]
+        facts["changes"] = [
+            {
+                "at_s": row["at_s"],
+                "value": row["value"],
+                "slot": row["slot"],
+                "source": row["source"],
+                "reason": row["reason"],
+                "acked_at_s": row["acked_s"],
+                "reported_at_s": row["reported_s"],
+            }
+            for row in changes
+        ]
+        return facts
+
+    def _pin(self, pin: Pin, claims: list[Claim], command: PinCommand | None, now_s: float) -> dict[str, Any]:
+        reported = self._observed.reported.get(pin)
+        since_s = drift_since_s(command, reported)
+        drift_s = now_s - since_s if since_s is not None else 0.0
+        winner = claims[0] if claims else None
+        return {
+            "device": pin[0],
+            "pin": pin[1],
+            "desired": winner
+            and {
+                "value": self._value(winner),
+                "slot": winner.slot,
+                "source": winner.source,
+                "since_s": winner.since_s,
+                "until_s": winner.until_s,
+            },
+            "command": command
+            and {"value": command.value, "seq": command.seq, "at_s": command.at_s, "acked_at_s": command.acked_s},
+            "reported": reported
+            and {"value": reported.value, "seq": reported.seq, "why": reported.why, "at_s": reported.at_s},
+            "drift_s": drift_s if drift_s > self._drift_s else None,
+        }
+
+    def _claim(self, claim: Claim) -> dict[str, Any]:
+        return {
+            "device": claim.device,
+            "pin": claim.pin,
+            "value": self._value(claim),
+            "slot": claim.slot,
+            "source": claim.source,
+            "by": f"{claim.slot} {claim.source}",
+            "fingerprint": "" if claim.owner == PERSON else claim.owner,
+            "since_s": claim.since_s,
+            "until_s": claim.until_s,
+        }
+
+    def _value(self, claim: Claim) -> float | None:
+        return self._observed.safe((claim.device, claim.pin)) if claim.slot == UNKNOWN else claim.value

@@ -1,0 +1,73 @@
+"""Manual claims: what a person asks of a pin, for a time that ends.
+
+Decodes the body of PUT /pins/<device>/<pin>; pure.
+"""
+
+import re
+
+import msgspec
+
+from contract.errors import ContractError
+from contract.limits import MAX_BY_CHARS
+from contract.payloads import number, string
+from webhook.arbiter import MANUAL, SAFETY, Claim
+from webhook.claims import PERSON
+from webhook.commands import Pin
+
+__all__ = ["decode_claim", "seconds_of"]
+
+_MOST_S = 24 * 3600
+_DURATION = re.compile(r"(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,5})s)?", re.ASCII)
+
+
+class _Request(msgspec.Struct, forbid_unknown_fields=True):
+    value: int | float
+    for_: str = msgspec.field(name="for", default="30m")
+    until_s: float | None = None
+    by: str = "operator"
+    slot: str = MANUAL
+
+
+_DECODER = msgspec.json.Decoder(_Request)
+
+
+def seconds_of(text: str, key: str) -> int:
+    """Return the seconds in a duration such as 90s, 30m or 1h30m.
+
+    Raises:
+        ContractError: it is none, or it is nothing.
+    """
+    match = _DURATION.fullmatch(text)
+    hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
+    total = hours * 3600 + minutes * 60 + seconds
+    if not total:
+        raise ContractError(key, text, "is not a duration such as 90s, 30m or 1h30m", "duration")
+    return total
+
+
+def decode_claim(body: bytes, pin: Pin, declared: dict[str, object], now_s: float) -> Claim:
+    """Return the claim that the body of a PUT asks for.
+
+    Args:
+        declared: what the device's `info` says of the pin.
+        now_s: seconds since 1970.
+
+    Raises:
+        ContractError: it names the key, the value and the rule.
+    """
+    try:
+        request = _DECODER.decode(body)
+    except (ValueError, RecursionError) as error:
+        raise ContractError("body", body[:60], f"is not a claim ({error})", "json") from None
+    value = number(request.value, "value")
+    for limit, beyond in (("min", -1), ("max", 1)):
+        if limit in declared and (value - number(declared[limit], limit)) * beyond > 0:
+            raise ContractError("value", value, f"is beyond the pin's {limit}, {declared[limit]}", "value")
+    if request.slot not in (MANUAL, SAFETY):
+        raise ContractError("slot", request.slot, "is not manual or safety", "slot")
+    until_s = request.until_s if request.until_s is not None else now_s + seconds_of(request.for_, "for")
+    if not now_s < until_s <= now_s + _MOST_S + 1:
+        key, shown = ("until_s", request.until_s) if request.until_s is not None else ("for", request.for_)
+        raise ContractError(key, shown, "does not end within the next 24 hours", "duration")
+    by = string(request.by, "by", MAX_BY_CHARS - len(request.slot) - 1).strip() or "operator"
+    return Claim(*pin, PERSON, value, request.slot, by, now_s, until_s)

@@ -1,0 +1,22 @@
+"""What the webhook counts; /metrics shows it."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+ALERTS = Counter("webhook_alerts_total", "Notifications of alerts.", ["dialect", "outcome"])
+TRUNCATED = Counter("webhook_truncated_alerts_total", "Alerts that senders left out of their bodies (maxAlerts).")
+REJECTED = Counter("webhook_rejected_total", "Requests that were refused.", ["reason"])
+CLAIMS = Gauge("webhook_claims", "Active claims.")
+PUBLISHED = Counter("webhook_commands_published_total", "Commands that were sent to the broker.", ["reason"])
+UNSENT = Counter("webhook_commands_unsent_total", "Commands that waited because the broker was away.")
+PUBACK_S = Histogram(
+    "webhook_puback_seconds",
+    "From sending a command to the broker's acknowledgement.",
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2),
+)
+REPORT_S = Histogram(
+    "webhook_report_seconds",
+    "From a changed command to the device's report that it followed.",
+    buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30),
+)
+DRIFT_PINS = Gauge("webhook_drift_pins", "Pins that have not been what they should be for longer than drift_s.")
+REFUSED_MESSAGES = Counter("webhook_refused_messages_total", "Messages of devices outside the contract.", ["reason"])

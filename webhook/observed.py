@@ -1,0 +1,131 @@
+"""What the broker and the devices say: infos, statuses, reported states, and our own commands read back.
+
+Fed on the MQTT network thread, read by the others. It keeps no database and
+sends nothing; whoever wants to act on a message is told through a callback.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from contract.commands import RELEASED, State, decode_state
+from contract.errors import ContractError
+from contract.payloads import number
+from contract.presence import ONLINE, decode_info, decode_status
+from contract.topics import INFO, PIN_SET, PIN_STATE, STATUS, Topics
+from service.mqtt import Message
+from webhook import metrics
+from webhook.commands import Pin
+
+__all__ = ["Observed", "Reported"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What a pin was last said to be.
+
+    Attributes:
+        value, seq, why: as in the contract's State.
+        at_s: when the message came, seconds since 1970.
+        since_s: when this value was first reported, seconds since 1970.
+    """
+
+    value: float
+    seq: int
+    why: str
+    at_s: float
+    since_s: float
+
+
+class Observed:
+    """The last word of every device and of the broker.
+
+    Args:
+        topics: the topics below our prefix.
+        on_info: called (on the network thread) with the device whose info came live.
+
+    Attributes:
+        pins: device -> pin -> what `info` declares of it.
+        status: device -> one of the contract's STATUSES.
+        reported: pin -> what it was last said to be.
+        retained: pin -> the payload last seen on its `set` topic, without the pins where it was empty.
+        reports: (pin, seq, value or None for released, when) that nobody has recorded yet; the oldest are dropped.
+    """
+
+    KINDS = (INFO, STATUS, PIN_STATE, PIN_SET)
+
+    def __init__(self, topics: Topics, on_info: Callable[[str], None]) -> None:
+        self._topics = topics
+        self._on_info = on_info
+        self.pins: dict[str, dict[str, dict[str, object]]] = {}
+        self.status: dict[str, str] = {}
+        self.reported: dict[Pin, Reported] = {}
+        self.retained: dict[Pin, bytes] = {}
+        self.reports: deque[tuple[Pin, int, float | None, float]] = deque(maxlen=100_000)
+        self.last_retained_s = 0.0
+
+    def forget_retained(self) -> None:
+        """Start reading back anew; called on the network thread when the connection stands."""
+        self.retained.clear()
+        self.last_retained_s = time.monotonic()
+
+    def message(self, message: Message) -> None:
+        """Take in a message; one outside the contract is counted and changes nothing."""
+        if message.retain:
+            self.last_retained_s = time.monotonic()
+        payload = bytes(message.payload)
+        try:
+            topic = self._topics.parse(message.topic)
+            if topic.kind == PIN_SET:
+                self._set((topic.device, topic.name), payload)
+            elif topic.kind == PIN_STATE:
+                self._state((topic.device, topic.name), payload)
+            elif topic.kind == STATUS:
+                self._presence(topic.device, payload)
+            elif topic.kind == INFO:
+                self._info(topic.device, payload, live=not message.retain)
+        except ContractError as error:
+            metrics.REFUSED_MESSAGES.labels(error.reason).inc()
+
+    def online(self, device: str) -> bool:
+        """Tell whether the device says that it is there."""
+        return self.status.get(device) == ONLINE
+
+    def safe(self, pin: Pin) -> float | None:
+        """Return the pin's safe value, None while its device has not told."""
+        declared = self.pins.get(pin[0], {}).get(pin[1])
+        return None if declared is None else number(declared.get("safe", 0), "safe")
+
+    def _set(self, pin: Pin, payload: bytes) -> None:
+        if payload:
+            self.retained[pin] = payload
+        else:
+            self.retained.pop(pin, None)
+
+    def _state(self, pin: Pin, payload: bytes) -> None:
+        if not payload:
+            self.reported.pop(pin, None)
+            return
+        state: State = decode_state(payload)
+        now_s = time.time()
+        before = self.reported.get(pin)
+        since_s = before.since_s if before and before.value == state.value else now_s
+        self.reported[pin] = Reported(state.value, state.seq, state.why, now_s, since_s)
+        self.reports.append((pin, state.seq, None if state.why == RELEASED else state.value, now_s))
+
+    def _presence(self, device: str, payload: bytes) -> None:
+        if payload:
+            self.status[device] = decode_status(payload)
+        else:
+            self.status.pop(device, None)
+
+    def _info(self, device: str, payload: bytes, *, live: bool) -> None:
+        if not payload:
+            self.pins.pop(device, None)
+            return
+        declared = decode_info(payload)["pins"]
+        assert isinstance(declared, dict)  # noqa: S101  (what decode_info promises, told to the type checker)
+        self.pins[device] = declared
+        if live:
+            self._on_info(device)

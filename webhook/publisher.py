@@ -1,0 +1,97 @@
+"""The publisher: commands out, over the service's one connection.
+
+Sends retained QoS 1 messages in the order in which the database made them, and
+waits for the broker's PUBACKs outside the lock. What cannot be sent is not
+queued here: the reconciler finds it missing when the broker is back.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from contract.commands import Command
+from contract.limits import MAX_BY_CHARS, MAX_COMMAND_BYTES
+from contract.topics import PIN_SET, Topics
+from service.mqtt import NotConnected, Publication, Session
+from webhook import metrics
+from webhook.commands import Pin, PinCommand
+from webhook.database import Database
+
+__all__ = ["NEW", "RECONCILED", "RELEASED", "RENEWED", "Publisher", "payload_of"]
+
+NEW = "new"
+RENEWED = "renewed"
+RELEASED = "released"
+RECONCILED = "reconciled"
+
+
+def payload_of(command: PinCommand, epoch: str) -> bytes:
+    """Return the payload of `set` for a command: empty when the pin is released."""
+    if command.value is None:
+        return b""
+    by = "".join(char if char.isprintable() else " " for char in f"{command.slot} {command.source}")[:MAX_BY_CHARS]
+    while True:
+        payload = Command(command.value, command.seq, epoch, command.ttl_s, by).encode()
+        if len(payload) <= MAX_COMMAND_BYTES:
+            return payload
+        by = by[: len(by) // 2]  # letters beyond ASCII take up to 12 bytes each
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    command: PinCommand
+    publication: Publication
+    at: float
+
+
+class Publisher:
+    """Sends what the claims ask for.
+
+    Attributes:
+        acked: (pin, seq, seconds since 1970) of PUBACKs that nobody has recorded yet.
+    """
+
+    def __init__(self, session: Session, topics: Topics, database: Database) -> None:
+        self._session = session
+        self._topics = topics
+        self._database = database
+        self.acked: deque[tuple[Pin, int, float]] = deque(maxlen=100_000)
+
+    def carry_out(self, decide: Callable[[], Sequence[PinCommand]], reason: str = NEW, timeout_s: float = 2.0) -> int:
+        """Run a change of the claims, send the commands that follow, and return how many the broker has by then.
+
+        Deciding and sending happen under the database's lock, so that a pin's commands leave in the order of their
+        seq; waiting for the PUBACKs does not.
+
+        Args:
+            decide: commits the change and returns the commands to send.
+            reason: for the counter; a release counts as "released" whatever caused it.
+            timeout_s: longest time to wait for PUBACKs, seconds.
+
+        Raises:
+            sqlite3.Error: the change could not be committed; nothing was sent.
+        """
+        with self._database.lock:
+            sent = [one for one in (self._send(command, reason) for command in decide()) if one]
+        deadline = time.monotonic() + timeout_s
+        return sum(self._confirm(one, deadline) for one in sent)
+
+    def _send(self, command: PinCommand, reason: str) -> _Sent | None:
+        topic = self._topics.build(PIN_SET, command.device, command.pin)
+        at = time.monotonic()
+        try:
+            publication = self._session.publish(topic, payload_of(command, self._database.epoch), qos=1, retain=True)
+        except NotConnected:
+            metrics.UNSENT.inc()
+            return None
+        metrics.PUBLISHED.labels(RELEASED if command.value is None else reason).inc()
+        return _Sent(command, publication, at)
+
+    def _confirm(self, sent: _Sent, deadline: float) -> bool:
+        if not sent.publication.wait(max(0.0, deadline - time.monotonic())):
+            return False
+        metrics.PUBACK_S.observe(time.monotonic() - sent.at)
+        command = sent.command
+        self.acked.append(((command.device, command.pin), command.seq, time.time()))
+        return True

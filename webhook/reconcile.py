@@ -1,0 +1,244 @@
+"""The reconciler: keeps what stands at the broker and at the devices equal to what the claims say.
+
+One thread. It ends claims whose time is over, renews leases, sends a device's
+commands anew when its `info` comes, and sends again what the broker lost or a
+device does not report. All of it is level-triggered: it compares, it does not
+remember what went wrong. A message that it sends never makes a device publish
+its info, so nothing here can run in a circle.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from contract.commands import BOOT, COMMAND, EXPIRED, LINK_LOST, RELEASED
+from service import logs
+from webhook import metrics, publisher
+from webhook.claims import Claims
+from webhook.commands import Commands, Pin, PinCommand
+from webhook.database import Database
+from webhook.observed import Observed, Reported
+from webhook.publisher import Publisher, payload_of
+
+__all__ = ["Reconciler", "drift_since_s", "missing"]
+
+_T = TypeVar("_T")
+
+_TICK_S = 0.2
+# After a connect the retained messages come in a burst; comparing before its end would send everything again.
+_SETTLE_S = 0.3
+_SURVEY_S = 5.0
+# A topic on which somebody else writes is corrected no more often than this: two webhooks must not race for ever.
+_CORRECTION_S = 5.0
+# The commands of one device are not sent again more often than this, however often it publishes its info.
+_INFO_S = 1.0
+_RENEWALS_PER_TICK = 500
+_PRUNE_S = 600.0
+# Whys of a pin that follows no command by itself.
+_AT_REST = (RELEASED, BOOT, EXPIRED, LINK_LOST)
+
+
+def missing(
+    command: PinCommand | None, expected: bytes, retained: bytes, reported: Reported | None, online: bool
+) -> str:
+    """Say why a pin's command has to be sent again: "broker", "device", or "" when it has not.
+
+    Args:
+        command: the one that stands, None when the pin never had one.
+        expected: its payload.
+        retained: the payload that the broker holds, b"" for none.
+        reported: what the device last said of the pin, None for nothing.
+        online: whether the device says that it is there.
+    """
+    if retained != expected:
+        return "broker"
+    if not online:
+        return ""
+    if command is None or command.value is None:
+        return "device" if reported is not None and reported.why not in _AT_REST else ""
+    return "device" if reported is None or reported.seq != command.seq else ""
+
+
+def drift_since_s(command: PinCommand | None, reported: Reported | None) -> float | None:
+    """Return since when (seconds since 1970) a pin is not what it should be; None: it is, or nothing is asked of it."""
+    if command is None:
+        return None
+    if command.value is None:
+        if reported is None or reported.why != COMMAND:
+            return None
+        return command.changed_s
+    if reported is None:
+        return command.changed_s
+    return None if reported.value == command.value else max(command.changed_s, reported.since_s)
+
+
+class Reconciler:
+    """Runs until `stop`; the wake-ups come from other threads.
+
+    Args:
+        connected: tells whether the connection with the broker stands.
+        reconcile_s: how long a device may leave a command unreported before it is sent again.
+        drift_s: how long a pin may differ before it counts as drift.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        claims: Claims,
+        commands: Commands,
+        sender: Publisher,
+        observed: Observed,
+        connected: Callable[[], bool],
+        reconcile_s: float,
+        drift_s: float,
+    ) -> None:
+        self._database = database
+        self._claims = claims
+        self._commands = commands
+        self._sender = sender
+        self._observed = observed
+        self._connected = connected
+        self._reconcile_s = reconcile_s
+        self._drift_s = drift_s
+        self._log = logs.get("reconcile")
+        self._wake = threading.Event()
+        self._stopping = False
+        self._infos: dict[str, float] = {}  # device -> when (monotonic) its commands may be sent again
+        self._last_info: dict[str, float] = {}
+        self._all_at_once = False  # the connection is new: compare without waiting for the usual intervals
+        self._next_survey = 0.0
+        self._next_prune = 0.0
+        self._failure = ""
+        self._thread = threading.Thread(target=self._run, name="reconcile", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End within a tick."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join(timeout=5)
+
+    def problem(self) -> str | None:
+        """Say what is wrong, None when all is well; a check for `Health`."""
+        return self._failure or (None if self._thread.is_alive() else "the reconciler is not running")
+
+    def connection_stands(self) -> None:
+        """Compare everything once the retained messages are here; called on the network thread."""
+        self._observed.forget_retained()
+        self._all_at_once = True
+        self._wake.set()
+
+    def info_came(self, device: str) -> None:
+        """Send the device's commands anew: it may have restarted; called on the network thread."""
+        self._infos.setdefault(device, max(time.monotonic(), self._last_info.get(device, 0.0) + _INFO_S))
+        self._wake.set()
+
+    @property
+    def settled(self) -> bool:
+        """Whether the retained messages have come in since the connection stands."""
+        return self._connected() and time.monotonic() - self._observed.last_retained_s > _SETTLE_S
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.wait(_TICK_S)
+            self._wake.clear()
+            try:
+                self._tick()
+                self._failure = ""
+            except Exception as error:  # noqa: BLE001  (a full disk: leases go on when it is over)
+                if not self._failure:
+                    self._log.exception("reconciling failed")
+                self._failure = f"{type(error).__name__}: {error}"
+        self._record()
+
+    def _tick(self) -> None:
+        now_s = time.time()
+        self._record()
+        self._send(lambda: self._claims.expire(now_s), publisher.NEW)
+        if time.monotonic() >= self._next_prune:
+            self._next_prune = time.monotonic() + _PRUNE_S
+            self._send(lambda: self._claims.prune(now_s), publisher.NEW)
+        if not self._connected():
+            return
+        self._answer_infos(now_s)
+        self._reissue(self._due(now_s), now_s, publisher.RENEWED)
+        if self.settled and (self._all_at_once or time.monotonic() >= self._next_survey):
+            self._next_survey = time.monotonic() + min(_SURVEY_S, self._reconcile_s)
+            self._survey(now_s, at_once=self._all_at_once)
+            self._all_at_once = False
+
+    def _due(self, now_s: float) -> list[Pin]:
+        with self._database.lock:
+            return self._commands.due(now_s, _RENEWALS_PER_TICK)
+
+    def _answer_infos(self, now_s: float) -> None:
+        """Give each device whose info came its commands with a fresh lease, and release the pins without a claim."""
+        ready = [device for device, at in list(self._infos.items()) if at <= time.monotonic()]
+        for device in ready:
+            self._last_info[device] = time.monotonic()
+            del self._infos[device]
+        again: list[Pin] = []
+        for device in ready:
+            with self._database.lock:
+                stand = self._commands.of_device(device)
+            claimed = self._claims.pins_of(device)
+            for pin in claimed | stand.keys() | {(device, name) for name in self._observed.pins.get(device, ())}:
+                command, reported = stand.get(pin), self._observed.reported.get(pin)
+                idle = pin not in claimed and (command is None or command.value is None)
+                if not idle or (reported is not None and reported.why not in _AT_REST):
+                    again.append(pin)
+        self._reissue(again, now_s, publisher.RECONCILED)
+
+    def _survey(self, now_s: float, *, at_once: bool) -> None:
+        """Compare every pin's command with what the broker holds and what the device reports."""
+        with self._database.lock:
+            stand = self._commands.all()
+            metrics.CLAIMS.set(len(self._claims.all()))
+        wait_s = {"broker": _CORRECTION_S, "device": self._reconcile_s}
+        again: list[Pin] = []
+        drifting = 0
+        for pin in stand.keys() | self._observed.retained.keys() | self._observed.reported.keys():
+            command, reported = stand.get(pin), self._observed.reported.get(pin)
+            expected = payload_of(command, self._database.epoch) if command else b""
+            retained = self._observed.retained.get(pin, b"")
+            where = missing(command, expected, retained, reported, self._observed.online(pin[0]))
+            if where and (at_once or command is None or now_s - command.at_s > wait_s[where]):
+                again.append(pin)
+            since_s = drift_since_s(command, reported)
+            drifting += since_s is not None and now_s - since_s > self._drift_s
+        metrics.DRIFT_PINS.set(drifting)
+        if again:
+            self._log.info("commands differ", pins=len(again), first="/".join(again[0]))
+        self._reissue(again, now_s, publisher.RECONCILED)
+
+    def _reissue(self, pins: Iterable[Pin], now_s: float, reason: str) -> None:
+        wanted = list(pins)
+        if wanted:
+            self._send(lambda: self._claims.reissue(wanted, now_s), reason)
+
+    def _send(self, decide: Callable[[], Sequence[PinCommand]], reason: str) -> None:
+        self._sender.carry_out(decide, reason)
+
+    def _record(self) -> None:
+        """Write down which commands were acknowledged and reported."""
+        acked = _taken(self._sender.acked)
+        reports = _taken(self._observed.reports)
+        if not acked and not reports:
+            return
+        with self._database.transaction():
+            for pin, seq, at_s in acked:
+                self._commands.acknowledge(pin, seq, at_s)
+            delays_s = [self._commands.report(*report) for report in reports]
+        for delay_s in delays_s:
+            if delay_s is not None:
+                metrics.REPORT_S.observe(delay_s)
+
+
+def _taken(queue: deque[_T]) -> list[_T]:
+    """Return what is in the queue and empty it, while others append."""
+    return [queue.popleft() for _ in range(len(queue))]

@@ -1,0 +1,82 @@
+"""The webhook's settings."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract.errors import ContractError
+from contract.limits import DEFAULT_TTL_S, MAX_TTL_S
+from contract.topics import check_device, check_name
+from service.errors import SettingsError
+from service.settings import HttpSettings, LogSettings, MqttSettings, setting
+from webhook.arbiter import PREFERENCES
+from webhook.targets import parse_targets
+
+__all__ = ["Settings", "preferences_of", "require"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(MqttSettings, HttpSettings, LogSettings):
+    """Takes alerts in, keeps claims on pins, and sends the commands that follow."""
+
+    http_port: int = setting(8081, "TCP port to listen on; 0 takes a free one.", least=0, most=65535)
+    claims_path: Path = setting(Path("data/claims.db"), "The claims database (SQLite).")
+    alert_password: str = setting("", "Password of the user `alerts`, who may only POST /alert.", secret=True)
+    operator_password: str = setting("", "Password of the user `operator`, who may do everything else.", secret=True)
+    ttl_s: int = setting(
+        DEFAULT_TTL_S, "Lease of a command in seconds; renewed after a third of it.", least=1, most=MAX_TTL_S
+    )
+    claim_ttl_s: float = setting(
+        300.0, "Seconds after which an alert's claim ends unless the alert is sent again.", least=1
+    )
+    reconcile_s: float = setting(
+        30.0, "Seconds after which a command that a device does not report is sent again.", least=0.1
+    )
+    drift_s: float = setting(30.0, "Seconds after which a pin that is not what it should be counts as drift.", least=0)
+    body_max_bytes: int = setting(1 << 20, "Longest body of a request in bytes.", least=1024, most=1 << 23)
+    preferences: str = setting(
+        "", "Who wins within a slot, by pin: high (default), low or newest, as lights/red=low,pump/main=newest."
+    )
+    legacy_actuate: str = setting(
+        "", "Targets of alerts in Grafana's legacy format without a tag `actuate`, as lights/red=1,lights/green=0."
+    )
+
+
+def require(settings: Settings) -> None:
+    """Check what single values cannot say.
+
+    Raises:
+        SettingsError: a password is missing or both are the same, or `legacy_actuate` is outside its grammar.
+    """
+    for name in ("alert_password", "operator_password"):
+        if not getattr(settings, name):
+            raise SettingsError(
+                f"--{name.replace('_', '-')}: is missing; generate one with `openssl rand -hex 16` and give it as "
+                f"PINLOOP_{name.upper()} or in a file named by PINLOOP_{name.upper()}_FILE"
+            )
+    if settings.alert_password == settings.operator_password:
+        raise SettingsError("--operator-password: must differ from the alert password, which every sender knows")
+    if settings.legacy_actuate:
+        try:
+            parse_targets(settings.legacy_actuate, "--legacy-actuate")
+        except ContractError as error:
+            raise SettingsError(str(error)) from None
+
+
+def preferences_of(text: str) -> dict[tuple[str, str], str]:
+    """Return (device, pin) -> preference from `device/pin=preference,...`.
+
+    Raises:
+        SettingsError: a part is outside that grammar.
+    """
+    found: dict[tuple[str, str], str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        device, _, rest = part.partition("/")
+        pin, _, preference = rest.partition("=")
+        try:
+            key = check_device(device, "--preferences"), check_name(pin, "--preferences")
+        except ContractError as error:
+            raise SettingsError(str(error)) from None
+        if preference not in PREFERENCES:
+            raise SettingsError(f"--preferences: {part!r} does not end in one of {', '.join(PREFERENCES)}")
+        found[key] = preference
+    return found

@@ -1,0 +1,64 @@
+"""Why a pin is what it is, as one sentence for people.
+
+A pure function of the facts that GET /pins shows.
+"""
+
+from datetime import datetime
+from typing import Any
+
+__all__ = ["sentence"]
+
+
+def sentence(
+    pin: dict[str, Any], person: bool, changed_s: float | None, reported_after_s: float | None, now_s: float
+) -> str:
+    """Return the answer to "why is this pin on?".
+
+    Args:
+        pin: one of the objects of GET /pins.
+        person: the claim that wins is a person's.
+        changed_s: when the pin was last asked to be what it is asked to be, seconds since 1970; None: never.
+        reported_after_s: seconds from that command to the device's report; None: not reported.
+        now_s: seconds since 1970.
+    """
+    parts = [_wish(pin, person, changed_s, now_s), _report(pin, reported_after_s)]
+    if pin["drift_s"] is not None:
+        parts.append(f"it has not followed for {_duration(pin['drift_s'])}")
+    return "; ".join(parts)
+
+
+def _wish(pin: dict[str, Any], person: bool, changed_s: float | None, now_s: float) -> str:
+    desired = pin["desired"]
+    age = f" for {_duration(now_s - changed_s)}" if changed_s is not None else ""
+    if desired is None:
+        return f"released{age}: no claim, so the device keeps its default" if age else "no claim, and never had one"
+    if desired["slot"] == "unknown":
+        known = "the safe value" if desired["value"] is None else f"the safe value {desired['value']:g}"
+        return f"{known}{age}: alert {desired['source']} ended without saying whether its condition did"
+    who = f"{'person' if person else 'alert'} {desired['source']} (slot {desired['slot']})"
+    state = {0: "off", 1: "on"}.get(desired["value"], f"at {desired['value']:g}")
+    until = datetime.fromtimestamp(desired["until_s"]).astimezone().strftime("%H:%M:%S")
+    end = f"until {until}" if person else f"until {until} unless renewed"
+    return f"{state}{age}: {who} asks for {desired['value']:g} {end}"
+
+
+def _report(pin: dict[str, Any], reported_after_s: float | None) -> str:
+    reported = pin["reported"]
+    if reported is None:
+        return "the device has reported nothing"
+    text = f"reported {reported['value']:g} ({reported['why']})"
+    if reported_after_s is not None:
+        text += f", {round(reported_after_s * 1000)} ms after the command"
+    return text
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration as people say it: 12 s, 4 min, 2 h 5 min, 3 days."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min" if whole % 3600 >= 60 else f"{whole // 3600} h"
+    return f"{whole // 86400} days" if whole >= 2 * 86400 else "1 day"
