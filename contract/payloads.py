@@ -55,6 +55,8 @@ def bare_number(text: str, key: str) -> float:
     for char in stripped:
         if char not in "0123456789+-.eE":
             raise PayloadError(key, text, "is not a number", "number")
+    if not stripped.lstrip("+-").lstrip(".")[:1].isdigit():  # MicroPython's float(".") is 0.0
+        raise PayloadError(key, text, "is not a number", "number")
     try:
         value = float(stripped)
     except ValueError:
