@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import urllib3
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
@@ -28,6 +29,23 @@ _TIMEOUT_S = 10.0
 # The statuses that say something about the lines. All others (no answer, 401, 403, 404, 429, 5xx) say something about
 # the server or our settings: the same lines are good later.
 _PERMANENT = (400, 413, 422)
+
+
+class _Series(msgspec.Struct):
+    columns: list[str]
+    tags: dict[str, str] = {}
+    values: list[list[Any]] = []
+
+
+class _Result(msgspec.Struct):
+    series: list[_Series] = []
+    error: str = ""
+
+
+class _Answer(msgspec.Struct):
+    """The answer to InfluxQL, as far as it is used here."""
+
+    results: list[_Result]
 
 
 class InfluxStore:
@@ -61,12 +79,12 @@ class InfluxStore:
     def latest(self, device: str) -> dict[str, tuple[float, float]]:
         """See `Store`."""
         known = self._query(f'SHOW FIELD KEYS FROM "{READINGS}"')
-        sensors = [str(row[0]) for one in known for row in one["values"] if row[0] not in BOOKKEEPING]
+        sensors = [str(row[0]) for one in known for row in one.values if row[0] not in BOOKKEEPING]
         # One statement each: `last` of several fields in one statement comes without their times.
         where = f'FROM "{READINGS}" WHERE "device" = {_text(device)}'
         statements = [f"SELECT last({_name(sensor)}) AS {_name(sensor)} {where}" for sensor in sensors]
         found = self._query(";".join(statements)) if statements else []
-        return {one["columns"][1]: (row[1], row[0] / 1e9) for one in found for row in one["values"]}
+        return {one.columns[1]: (row[1], row[0] / 1e9) for one in found for row in one.values}
 
     def series(
         self, device: str, sensor: str, since_s: float, until_s: float, step_s: float
@@ -77,27 +95,27 @@ class InfluxStore:
             f" AND time >= {math.ceil(since_s * 1e9)} AND time < {math.ceil(until_s * 1e9)}"
             f" GROUP BY time({max(1, round(step_s * 1e9))}ns) fill(none)"
         )
-        return [(row[0] / 1e9, row[1]) for one in found for row in one["values"]]
+        return [(row[0] / 1e9, row[1]) for one in found for row in one.values]
 
     def devices(self) -> list[str]:
         """See `Store`."""
         found = self._query('SHOW TAG VALUES WITH KEY = "device"')
-        return sorted({str(row[1]) for one in found for row in one["values"]})
+        return sorted({str(row[1]) for one in found for row in one.values})
 
     def identities(self, most_per_device: int) -> Iterator[tuple[str, str, int]]:
         """See `Store`."""
         newest = f'GROUP BY "device" ORDER BY time DESC LIMIT {int(most_per_device)}'
         for one in self._query(f'SELECT "n", "boot" FROM "{READINGS}" {newest}'):  # noqa: S608  (a number)
-            for _, n, boot in one["values"]:
+            for _, n, boot in one.values:
                 if n is not None and boot:
-                    yield one["tags"]["device"], boot, int(n)
+                    yield one.tags["device"], boot, int(n)
 
     def close(self) -> None:
         """See `Store`."""
         self._client.close()  # type: ignore[no-untyped-call]
         self._pool.clear()
 
-    def _query(self, statements: str) -> list[dict[str, Any]]:
+    def _query(self, statements: str) -> list[_Series]:
         """Return the series of all statements, in order."""
         try:
             answer = self._pool.request(
@@ -109,13 +127,13 @@ class InfluxStore:
         if answer.status != 200:
             raise _error(self._url, answer.status, answer.data, answer.headers)
         try:
-            results = json.loads(answer.data)["results"]
-        except (ValueError, KeyError, TypeError):
+            results = msgspec.json.decode(answer.data, type=_Answer).results
+        except (msgspec.DecodeError, UnicodeDecodeError):
             raise StoreError(f"{self._url}/query: the answer is not InfluxQL's: {answer.data[:80]!r}") from None
         for result in results:
-            if "error" in result:
-                raise StoreError(f"{self._url}/query: {result['error']}", status=200)
-        return [one for result in results for one in result.get("series", ())]
+            if result.error:
+                raise StoreError(f"{self._url}/query: {result.error}", status=200)
+        return [one for result in results for one in result.series]
 
 
 def _error(

@@ -1,0 +1,120 @@
+"""How InfluxDB's refusals are told apart, against influxd itself and, for answers it never gives, a canned server."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+import pytest
+
+from store.errors import StoreError
+from store.influx import InfluxStore
+from store.points import Point
+from tests.support.ports import free_port
+
+POT = (("device", "pot"),)
+GOOD = Point("readings", POT, {"pot": 1}, 1763690000 * 10**9)
+
+
+def test_a_type_conflict_is_permanent_and_the_good_lines_are_kept(influx: Any, bucket: str) -> None:
+    """InfluxDB 1.x answers 400 "partial write": the caller may write the good ones again without harm."""
+    store = influx.store(bucket)
+    store.write([GOOD])
+    with pytest.raises(StoreError, match="partial write") as caught:
+        store.write(
+            [
+                Point("readings", POT, {"pot": "text"}, GOOD.ts_ns + 5),
+                Point("readings", POT, {"other": 2}, GOOD.ts_ns + 6),
+            ]
+        )
+    assert (caught.value.permanent, caught.value.status) == (True, 400)
+    assert set(store.latest("pot")) == {"pot", "other"}
+
+
+def test_refused_credentials_are_transient(influx: Any, bucket: str) -> None:
+    """Points wait until the operator has mended the token."""
+    store = influx.store(bucket, token="wrong")
+    with pytest.raises(StoreError, match="unauthorized") as caught:
+        store.write([GOOD])
+    assert (caught.value.permanent, caught.value.status) == (False, 401)
+    with pytest.raises(StoreError, match="401"):
+        store.devices()
+
+
+def test_an_unknown_bucket_is_transient(influx: Any) -> None:
+    """It may be made while the points wait."""
+    store = influx.store("nowhere")
+    with pytest.raises(StoreError, match="nowhere") as caught:
+        store.write([GOOD])
+    assert (caught.value.permanent, caught.value.status) == (False, 404)
+    with pytest.raises(StoreError, match="nowhere") as caught:
+        store.devices()
+    assert not caught.value.permanent
+
+
+def test_a_server_that_is_away_is_transient() -> None:
+    """For writes and for reads."""
+    store = InfluxStore(f"http://127.0.0.1:{free_port()}", "o", "b", "t")
+    for call in (lambda: store.write([GOOD]), store.devices):
+        with pytest.raises(StoreError) as caught:
+            call()
+        assert (caught.value.permanent, caught.value.status) == (False, 0)
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[..., InfluxStore]]:
+    """Return `answering(status, body, headers)`: a store whose server always says that."""
+    servers = []
+
+    def start(status: str, body: bytes = b"", headers: list[tuple[str, str]] | None = None) -> InfluxStore:
+        def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start_response(status, headers or [])
+            return [body]
+
+        server = make_server("127.0.0.1", 0, app, handler_class=_Quiet)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        servers.append(server)
+        return InfluxStore(f"http://127.0.0.1:{server.server_port}", "o", "b", "t")
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "permanent"),
+    [
+        ("400 Bad Request", True),
+        ("413 Request Entity Too Large", True),
+        ("422 Unprocessable Entity", True),
+        ("403 Forbidden", False),
+        ("429 Too Many Requests", False),
+        ("500 Internal Server Error", False),
+        ("503 Service Unavailable", False),
+    ],
+)
+def test_the_status_tells_permanent_from_transient(
+    answering: Callable[..., InfluxStore], status: str, permanent: bool
+) -> None:
+    """What speaks of the lines is permanent; what speaks of the server is not."""
+    body = b'{"code":"x","message":"because of this"}'
+    with pytest.raises(StoreError, match="because of this") as caught:
+        answering(status, body, [("Retry-After", "7")]).write([GOOD])
+    error = caught.value
+    assert (error.permanent, error.status, error.retry_after_s) == (permanent, int(status[:3]), 7)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"results":1}', b'{"results":[1]}', b"\xff"])
+def test_an_answer_that_is_no_influxql_is_an_error_not_a_crash(
+    answering: Callable[..., InfluxStore], body: bytes
+) -> None:
+    """A proxy's login page, for example."""
+    with pytest.raises(StoreError, match="not InfluxQL"):
+        answering("200 OK", body).devices()
