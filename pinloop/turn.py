@@ -93,16 +93,17 @@ class Watch:
         now_s = time.time()
         if message.retain:
             return
+        payload = bytes(message.payload)
         try:
             kind = self._topics.parse(message.topic).kind
             if kind == READING:
-                self._reading(next(iter(decode_reading("value", message.payload).values.values())), now_s)
+                self._reading(next(iter(decode_reading("value", payload).values.values())), now_s)
             elif kind == PIN_SET:
-                command = decode_command(message.payload)
+                command = decode_command(payload)
                 if command and command.value == 1:
                     self._saw("command published", now_s, after="reading published")
             elif kind == PIN_STATE:
-                state = decode_state(message.payload)
+                state = decode_state(payload)
                 if state.value == 1:
                     self._saw("pin set and reported", now_s, after="reading published")
                 elif state.why == RELEASED:

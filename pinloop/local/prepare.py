@@ -77,7 +77,8 @@ def _device(layout: Layout, device: str, profile: str, mqtt_port: int, sweep_s: 
         "password": layout.password(device).read_text(encoding="ascii").strip(),
         "prefix": "pinloop",
     }
-    firmware.sim.create_device(str(folder), device, profile, mqtt)
     knob = folder / "adc32"
     if profile == "pot" and not knob.exists():
+        folder.mkdir(parents=True, exist_ok=True)
         knob.write_text(f"sweep {sweep_s:g}\n", encoding="ascii")
+    firmware.sim.create_device(folder, device, profile, mqtt)
