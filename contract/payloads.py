@@ -24,6 +24,9 @@ def text_of(payload: bytes, key: str, most_bytes: int) -> str:
 
 def json_of(text: str, key: str) -> object:
     """Return the JSON value in `text`; PayloadError (reason "json") when it is none."""
+    ends = text.strip()
+    if ends[:1] in ("{", "[") and ends[:1] + ends[-1:] not in ("{}", "[]"):
+        raise PayloadError(key, text, "is not JSON", "json")  # MicroPython's reader takes an object without its end
     try:
         return json.loads(text)
     except (ValueError, RuntimeError, OverflowError):  # RuntimeError: a payload of 100,000 brackets recurses too deep
