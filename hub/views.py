@@ -70,7 +70,8 @@ def pin_view(picture: Picture, entry: Json) -> Json:
 
     `low`, `high`, `is_switch`: what it takes; `now`, `wanted`: values as text; `current`: whether `now` holds now, else
     `until_s`: until when it did; `because`: why the device set it; `desired`, `claims`, `changes`: the webhook's answer
-    to "why is this pin on?"; `manual`: the claim of a person, or None.
+    to "why is this pin on?"; `manual`: the claim of a person, or
+    None; `by_person`: whether that one wins.
     """
     device = picture.device(entry["device"])
     declared = device["info"]["pins"].get(entry["pin"], {}) if device else {}
@@ -80,7 +81,8 @@ def pin_view(picture: Picture, entry: Json) -> Json:
     claims = explained.get("claims") or []
     reported = entry["reported"]
     desired = explained.get("desired")
-    wanted = entry["command"] or desired
+    wanted = entry["command"] or (desired if desired and desired["value"] is not None else None)
+    person = [claim for claim in claims if not claim["fingerprint"]]
     broker = picture.links().get("broker", {"problem": None})
 
     current = bool(reported and device and device["status"] == ONLINE and not broker["problem"])
@@ -103,8 +105,11 @@ def pin_view(picture: Picture, entry: Json) -> Json:
         "because": words.WHY[reported["why"]] if reported else "",
         "wanted": said(wanted["value"]) if wanted else None,
         "desired": desired,
-        "manual": next((claim for claim in claims if claim["slot"] == "manual"), None),
-        "claims": [{**claim, "says": said(claim["value"])} for claim in claims],
+        "manual": person[0] if person else None,
+        "by_person": bool(person) and person[0] is claims[0],
+        "claims": [
+            {**claim, "says": "safe value" if claim["value"] is None else said(claim["value"])} for claim in claims
+        ],
         "changes": [
             {**change, "says": "released" if change["value"] is None else said(change["value"])}
             for change in explained.get("changes") or []

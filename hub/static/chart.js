@@ -2,7 +2,7 @@
 // dark need nothing here. A line ends where its last reading is; nothing is drawn up to "now" that was not measured.
 
 const NS = "http://www.w3.org/2000/svg";
-const LEFT = 38, RIGHT = 8, TOP = 8, BOTTOM = 18, HEIGHT = 128, LANE = 27;
+const LEFT = 38, RIGHT = 8, TOP = 8, BOTTOM = 18, HEIGHT = 150, LANE = 27;
 const TIME_STEPS_S = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200];
 
 const add = (parent, name, attributes, text) => {
@@ -16,10 +16,10 @@ const add = (parent, name, attributes, text) => {
 export const clock = (t, seconds = true) =>
   new Date(t * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: seconds ? "2-digit" : undefined, hour12: false });
 
-// Two to four round numbers that hold the values.
+// Three to six round numbers that hold the values.
 function scale(low, high) {
   if (high - low < 1e-9) { low -= 1; high += 1; }
-  const rough = (high - low) / 3;
+  const rough = (high - low) / 4;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((one) => one >= rough * 0.999);
   const first = Math.floor(low / step + 1e-9), last = Math.ceil(high / step - 1e-9);
@@ -29,7 +29,7 @@ function scale(low, high) {
 }
 
 function axis(svg, width, now, span, height) {
-  const step = TIME_STEPS_S.find((one) => (one / span) * width >= 74) ?? 86400;
+  const step = TIME_STEPS_S.find((one) => (one / span) * width >= (one < 60 ? 74 : 56)) ?? 86400;
   const shift = new Date(now * 1000).getTimezoneOffset() * 60;
   for (let t = Math.ceil((now - span - shift) / step) * step + shift; t <= now; t += step) {
     const x = LEFT + ((t - now + span) / span) * (width - LEFT - RIGHT);

@@ -69,7 +69,7 @@ const refreshAll = () => { for (const name of ["notices", "alerts", "pins", "dev
 
 // --- charts ---------------------------------------------------------------------------------------------------------
 const charts = new Map();
-let span_s = 600, lanes = [];
+let span_s = 300, lanes = [];
 const lanesBox = Object.assign(document.createElement("figure"), { className: "lanes" });
 lanesBox.innerHTML = '<svg role="img"></svg>';
 let chosen = JSON.parse(localStorage.getItem("charts") ?? "null");

@@ -1,0 +1,141 @@
+"""`pinloop pin`: what the pins are, who wants what, and a person's own claim."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from contract.errors import TopicError
+from contract.topics import check_device, check_name
+from pinloop.client import find_hub
+from pinloop.show import ago, as_json, hub_options, number, table
+
+__all__ = ["pin"]
+
+
+def _checked(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    """Return DEVICE/PIN as it came, or refuse what is outside the contract's grammar as wrong usage."""
+    device, _, name = value.partition("/")
+    try:
+        check_device(device)
+        check_name(name, "pin")
+    except TopicError as error:
+        raise click.BadParameter(f"{error}; write it like lights/red") from None
+    return value
+
+
+_PIN = click.argument("name", metavar="DEVICE/PIN", callback=_checked)
+
+
+@click.group()
+def pin() -> None:
+    """Pins: what they are, and who wants what.
+
+    \b
+    Example:
+      pinloop pin list
+      pinloop pin why lights/red
+      pinloop pin set lights/red 1 --for 30m
+      pinloop pin release lights/red
+    """
+
+
+@pin.command("list")
+@hub_options
+def list_pins(url: str | None, data_dir: Path, json_wanted: bool) -> None:
+    """List every pin: what is desired, what the device reported, and whether that differs."""
+    found = find_hub(url, data_dir).get("/pins")
+    if json_wanted:
+        return as_json(found)
+    table(("pin", "desired", "reported", "slot", "from", "differs"), [_row(one) for one in found["pins"]])
+    return None
+
+
+@pin.command("set")
+@_PIN
+@click.argument("value", type=float)
+@click.option("--for", "duration", default="30m", show_default=True, metavar="TIME",
+              help="When your claim ends: 90s, 30m, 1h30m; at most 24h.")  # fmt: skip
+@click.option("--by", default="cli", show_default=True, help="Who wants it, for those who ask why.")
+@hub_options
+def set_pin(
+    name: str, value: float, duration: str, by: str, url: str | None, data_dir: Path, json_wanted: bool
+) -> None:
+    """Claim a pin for a while: it beats every alert, timer and threshold, and ends by itself.
+
+    \b
+    Example:
+      pinloop pin set lights/red 1 --for 30m
+      pinloop pin set fan/speed 512 --for 2h --by anna
+    """
+    wish = {"value": int(value) if value.is_integer() else value, "for": duration, "by": by}
+    _done(find_hub(url, data_dir).call("PUT", "/pins/" + name, wish), json_wanted)
+
+
+@pin.command("release")
+@_PIN
+@hub_options
+def release_pin(name: str, url: str | None, data_dir: Path, json_wanted: bool) -> None:
+    """Withdraw your claim: the next one decides, or the pin's default.
+
+    \b
+    Example:
+      pinloop pin release lights/red
+    """
+    _done(find_hub(url, data_dir).call("DELETE", "/pins/" + name), json_wanted)
+
+
+@pin.command("why")
+@_PIN
+@hub_options
+def why_pin(name: str, url: str | None, data_dir: Path, json_wanted: bool) -> None:
+    """Answer "why is this pin on?": the claim that wins, the others, and the last changes.
+
+    \b
+    Example:
+      pinloop pin why lights/red
+    """
+    found = find_hub(url, data_dir).get(f"/pins/{name}/why")
+    if json_wanted:
+        return as_json(found)
+    click.echo(f"{name}: {found['text']}")
+    if found["claims"]:
+        click.echo("\nClaims, the winner first:")
+        table(
+            ("value", "slot", "from", "since"),
+            [(number(one["value"]), one["slot"], one["source"], ago(one["since_s"])) for one in found["claims"]],
+        )
+    if found["changes"]:
+        click.echo("\nLast changes:")
+        table(
+            ("when", "value", "because", "reported after"),
+            [(ago(one["at_s"]), number(one["value"]), one["reason"], _took(one)) for one in found["changes"]],
+        )
+    return None
+
+
+def _row(one: dict[str, Any]) -> tuple[str, ...]:
+    desired, reported = one["desired"] or {}, one["reported"] or {}
+    return (
+        f"{one['device']}/{one['pin']}",
+        number(desired.get("value")),
+        number(reported.get("value")),
+        desired.get("slot", "-"),
+        desired.get("source", "-"),
+        "-" if one["drift_s"] is None else f"for {one['drift_s']:.0f} s",
+    )
+
+
+def _done(one: dict[str, Any], json_wanted: bool) -> None:
+    if json_wanted:
+        return as_json(one)
+    name, desired, reported = f"{one['device']}/{one['pin']}", one["desired"], one["reported"]
+    wanted = f"{number(desired['value'])} wanted by {desired['source']} ({desired['slot']})" if desired else "no claim"
+    click.echo(f"{name}: {wanted}; reported {number(reported['value']) if reported else 'nothing yet'}")
+    return None
+
+
+def _took(change: dict[str, Any]) -> str:
+    if change["reported_at_s"] is None:
+        return "-"
+    return f"{(change['reported_at_s'] - change['at_s']) * 1000:.0f} ms"

@@ -1,0 +1,66 @@
+"""How commands show what they found: a table on a terminal, plain lines in a pipe, one JSON object with --json."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["ago", "as_json", "hub_options", "number", "table"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def hub_options(command: F) -> F:
+    """Add the options by which a command finds its hub, and --json."""
+    for option in (
+        click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object."),
+        click.option("--data-dir", type=click.Path(path_type=Path), default=Path("data"), show_default=True,
+                     envvar="PINLOOP_DATA_DIR", help="Data folder of a running `pinloop up`."),
+        click.option("--url", envvar="PINLOOP_URL", default=None,
+                     help="Address of a hub elsewhere; its password in PINLOOP_PASSWORD or PINLOOP_PASSWORD_FILE."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def as_json(found: Any) -> None:
+    """Print one JSON object."""
+    click.echo(json.dumps(found))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows: as a table on a terminal, else as lines with tabs and no heading, for `cut` and `awk`."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            click.echo("\t".join(row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        shown.add_column(column)
+    for row in rows:
+        shown.add_row(*(Text(cell) for cell in row))  # Text: a device's name is no markup
+    Console().print(shown)
+
+
+def ago(t_s: float | None, now_s: float | None = None) -> str:
+    """Return how long ago a time was, "" for None."""
+    if t_s is None:
+        return ""
+    seconds = max(0.0, (time.time() if now_s is None else now_s) - t_s)
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return f"{int(seconds)} s ago"
+
+
+def number(value: float | None) -> str:
+    """Return a value with as many digits as it needs, "-" for None."""
+    return "-" if value is None else f"{value:.6g}"
