@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m bench.NAME [--json] [--quick]`. Numbers in the docs come from here."""
