@@ -1,0 +1,138 @@
+"""Facts to points: what is stored of each message, and what is not."""
+
+from typing import Any
+
+import pytest
+
+from contract.commands import Command, State
+from contract.readings import Sample
+from listener.assemble import Assembler
+from listener.decode import Commanded, Info, Readings, Reported, Status
+from store import Point
+
+NOW_NS = 1763690000 * 10**9
+RED = (("device", "lights"), ("pin", "red"))
+
+
+@pytest.fixture
+def assembler() -> Assembler:
+    """One that knows nothing yet."""
+    return Assembler(64)
+
+
+def told(value: float | None, by: str = "alert too-bright", seq: int = 5) -> Commanded:
+    return Commanded("lights", "red", None if value is None else Command(value, seq, "e", 300, by))
+
+
+def reported(value: float, why: str = "command", seq: int = 5) -> Reported:
+    return Reported("lights", "red", State(value, seq, why))
+
+
+def actuations(assembler: Assembler, *facts: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Return (slot, fields) of the changes that the facts make."""
+    points = [point for fact in facts for point in assembler.points(fact, False, NOW_NS)]
+    return [(dict(p.tags)["slot"], dict(p.fields)) for p in points if p.measurement == "actuations"]
+
+
+def test_a_reading_is_stored_once_with_its_identity(assembler: Assembler) -> None:
+    """The redelivery of (device, boot, n) gives no point."""
+    fact = Readings("pot", [Sample({"pot": 61.5}, None, 17, "k3f9")])
+    fields = {"pot": 61.5, "n": 17, "boot": "k3f9"}
+    assert assembler.points(fact, False, NOW_NS) == [Point("readings", (("device", "pot"),), fields, NOW_NS)]
+    assert assembler.points(fact, False, NOW_NS + 1) == []
+
+
+def test_what_was_stored_before_the_start_is_recognised(assembler: Assembler) -> None:
+    """Identities come from the store."""
+    assembler.preload([("pot", "k3f9", 17)])
+    samples = [Sample({"pot": 1}, None, n, "k3f9") for n in (16, 17, 18)]
+    assert [p.fields["n"] for p in assembler.points(Readings("pot", samples), False, NOW_NS)] == [16, 18]
+
+
+@pytest.mark.parametrize(
+    "sample", [Sample({"pot": 1}), Sample({"pot": 1}, None, 17), Sample({"pot": 1}, None, None, "k")]
+)
+def test_a_reading_without_an_identity_is_always_stored(assembler: Assembler, sample: Sample) -> None:
+    """A number without the start from which it counts could hide every reading after a restart."""
+    for _ in range(2):
+        points = assembler.points(Readings("pot", [sample]), False, NOW_NS)
+        assert [dict(point.fields) for point in points] == [{"pot": 1}]
+
+
+def test_nothing_retained_is_a_point(assembler: Assembler) -> None:
+    """It is as old as it may be."""
+    facts = [
+        Readings("pot", [Sample({"pot": 1}, None, 1, "k")]),
+        Status("pot", "online"),
+        Info("pot", {"rssi": -60}),
+        told(1),
+        reported(1),
+    ]
+    assert [assembler.points(fact, True, NOW_NS) for fact in facts] == [[]] * 5
+
+
+@pytest.mark.parametrize(("status", "online"), [("online", 1), ("offline", 0), ("sleeping", 1)])
+def test_a_status_is_a_point_of_the_device(assembler: Assembler, status: str, online: float) -> None:
+    """Sleeping is announced, so nothing is wrong."""
+    points = assembler.points(Status("pot", status), False, NOW_NS)
+    assert points == [Point("devices", (("device", "pot"),), {"online": online}, NOW_NS)]
+
+
+def test_of_info_the_numbers_that_change_are_stored(assembler: Assembler) -> None:
+    """What is no number is left out: info is read loosely."""
+    info = {"fw": "1", "rssi": -60, "heap": True, "uptime_s": 10**400}
+    assert [dict(p.fields) for p in assembler.points(Info("pot", info), False, NOW_NS)] == [{"rssi": -60}]
+    assert assembler.points(Info("pot", {"rssi": "weak"}), False, NOW_NS) == []
+
+
+def test_a_pins_values_are_stored_with_every_message(assembler: Assembler) -> None:
+    """Renewals draw the line on in Grafana."""
+    points = [p for fact in (told(1), told(1), reported(1)) for p in assembler.points(fact, False, NOW_NS)]
+    pins = [point for point in points if point.measurement == "pins"]
+    assert [(point.tags, dict(point.fields)) for point in pins] == [
+        (RED, {"desired": 1}),
+        (RED, {"desired": 1}),
+        (RED, {"reported": 1}),
+    ]
+    assert len({point.ts_ns for point in pins}) == 3
+
+
+def test_a_change_says_who_made_it_and_a_renewal_says_nothing(assembler: Assembler) -> None:
+    """Slot and source come from the command, also for the pin's report that it was followed."""
+    assert actuations(assembler, told(1), reported(1), told(1, seq=6), reported(1, seq=6)) == [
+        ("alert", {"value": 1, "source": "too-bright", "event": "desired"}),
+        ("alert", {"value": 1, "source": "too-bright", "event": "reported"}),
+    ]
+
+
+def test_a_release_is_a_change_without_a_value(assembler: Assembler) -> None:
+    """The pin goes to its default, which the device reports with its own reason."""
+    assembler.points(told(1), True, NOW_NS)
+    assembler.points(reported(1), True, NOW_NS)
+    assert actuations(assembler, told(None), reported(0, "released"), told(None)) == [
+        ("none", {"source": "released", "event": "desired"}),
+        ("device", {"value": 0, "source": "released", "event": "reported"}),
+    ]
+    assert assembler.points(told(None), False, NOW_NS) == []
+
+
+@pytest.mark.parametrize("why", ["expired", "link-lost", "boot", "guard", "local"])
+def test_what_a_device_does_by_itself_is_its_own(assembler: Assembler, why: str) -> None:
+    """The slot of the last command is not to blame."""
+    changes = actuations(assembler, told(1), reported(1), reported(0, why))
+    assert changes[-1] == ("device", {"value": 0, "source": why, "event": "reported"})
+
+
+def test_retained_copies_tell_the_state_from_which_changes_count(assembler: Assembler) -> None:
+    """After a restart of the listener a renewal is still a renewal."""
+    assembler.points(told(1), True, NOW_NS)
+    assembler.points(reported(1), True, NOW_NS)
+    assert actuations(assembler, told(1, seq=6), reported(1, seq=6)) == []
+    assert len(actuations(assembler, told(0, seq=7), reported(0, seq=7))) == 2
+
+
+def test_free_text_makes_no_series(assembler: Assembler) -> None:
+    """A command of another program may say anything in `by`."""
+    assert actuations(assembler, told(1, "Me, Myself = I")) == [
+        ("other", {"value": 1, "source": "Me, Myself = I", "event": "desired"})
+    ]

@@ -1,0 +1,167 @@
+"""Decoding: every message is a fact or a counted rejection, never anything else."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract.commands import Command, State
+from contract.readings import encode_reading
+from listener.assemble import Assembler
+from listener.decode import Commanded, Decoder, Info, Readings, Reported, Status
+from listener.errors import REASONS, Rejected
+from service.errors import SettingsError
+
+DECODER = Decoder("pinloop", "/pot=seed/pot, a/b c=seed/other")
+
+LEVELS = st.sampled_from(
+    ["pinloop", "pot", "reading", "readings", "pin", "red", "set", "state", "status", "info", "cmd", "", "n", "$SYS"]
+)
+TOPICS = st.lists(LEVELS | st.text(max_size=5), max_size=6).map("/".join) | st.text(max_size=30)
+KEYS = [
+    "v",
+    "t",
+    "n",
+    "b",
+    "_t",
+    "_n",
+    "_b",
+    "seq",
+    "epoch",
+    "ttl",
+    "by",
+    "why",
+    "rssi",
+    "heap",
+    "pins",
+    "sensors",
+    "x",
+]
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), inner),
+    max_leaves=10,
+)
+KEYS = [
+    "v",
+    "t",
+    "n",
+    "b",
+    "_t",
+    "_n",
+    "_b",
+    "seq",
+    "epoch",
+    "ttl",
+    "by",
+    "why",
+    "rssi",
+    "heap",
+    "pins",
+    "sensors",
+    "x",
+]
+PAYLOADS = st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode())
+
+
+@given(TOPICS, PAYLOADS, st.booleans())
+def test_no_message_does_more_than_be_rejected(topic: str, payload: bytes, retained: bool) -> None:
+    """Arbitrary topics and bytes decode, or are rejected for a reason of the closed list."""
+    reason = ""
+    try:
+        Assembler(64).points(DECODER.decode(topic, payload), retained, 1763690000 * 10**9)
+    except Rejected as error:
+        reason = error.reason
+    assert reason in ("", *REASONS[:-1])
+
+
+def decoded(topic: str, payload: bytes | str) -> Any:
+    return DECODER.decode(topic, payload.encode() if isinstance(payload, str) else payload)
+
+
+def test_each_topic_becomes_its_fact() -> None:
+    """One message of each kind."""
+    reading = decoded("pinloop/pot/reading/pot", encode_reading(61.5, 17, "k3f9", 1763690000.25))
+    assert isinstance(reading, Readings)
+    sample = reading.samples[0]
+    assert (reading.device, sample.values, sample.n, sample.boot) == ("pot", {"pot": 61.5}, 17, "k3f9")
+    many = decoded("pinloop/pot/readings", '[{"a":1,"b":2,"_n":1,"_b":"k3f9"},{"a":3}]')
+    assert [sample.values for sample in many.samples] == [{"a": 1, "b": 2}, {"a": 3}]
+    assert decoded("pinloop/pot/status", "online") == Status("pot", "online")
+    assert isinstance(decoded("pinloop/pot/info", '{"rssi":-60}'), Info)
+    command = decoded("pinloop/lights/pin/red/set", Command(1, 5, "e", 300, "alert too-bright").encode())
+    assert isinstance(command, Commanded)
+    assert command.command is not None
+    assert command.command.by == "alert too-bright"
+    assert decoded("pinloop/lights/pin/red/set", "") == Commanded("lights", "red", None)
+    assert isinstance(decoded("pinloop/lights/pin/red/state", State(1, 5, "command").encode()), Reported)
+
+
+@pytest.mark.parametrize("payload", ["61", " 61 ", '{"v":61}'])
+def test_a_topic_outside_the_contract_can_be_a_sensor(payload: str) -> None:
+    """The seed's firmware publishes a bare number on /pot."""
+    fact = decoded("/pot", payload)
+    assert (fact.device, fact.samples[0].values) == ("seed", {"pot": 61})
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "reason"),
+    [
+        ("pinloop/pot/reading/pot", "sixty", "number"),
+        ("pinloop/pot/reading/pot", "nan", "number"),
+        ("pinloop/pot/reading/pot", "", "number"),
+        ("pinloop/pot/reading/pot", "{", "json"),
+        ("pinloop/pot/reading/pot", '{"v":null}', "number"),
+        ("pinloop/pot/reading/pot", '{"v":1e999}', "number"),
+        ("pinloop/pot/reading/pot", b"\xff", "utf8"),
+        ("pinloop/pot/reading/pot", "1" * 70000, "size"),
+        ("pinloop/pot/reading/n", "1", "reserved"),
+        ("pinloop/pot/readings", '{"time":1}', "reserved"),
+        ("pinloop/pot/readings", "[" * 50000, "json"),
+        ("pinloop/pot/readings", "[]", "size"),
+        ("pinloop/pot/readings", "[1]", "shape"),
+        ("pinloop/POT/reading/pot", "1", "device"),
+        ("pinloop/pot/reading/Pot", "1", "name"),
+        ("pinloop/pot/nothing", "1", "kind"),
+        ("pinloop/pot/cmd", "{}", "kind"),
+        ("elsewhere", "1", "prefix"),
+        ("", "1", "prefix"),
+        ("pinloop/pot/status", "dancing", "status"),
+        ("pinloop/pot/pin/red/state", '{"v":1,"why":"mood"}', "why"),
+        ("pinloop/pot/pin/red/set", '{"v":1,"by":"a\\nb"}', "text"),
+    ],
+)
+def test_what_breaks_the_contract_is_rejected_with_its_reason(topic: str, payload: bytes | str, reason: str) -> None:
+    """The reason is the counter's label."""
+    with pytest.raises(Rejected) as caught:
+        decoded(topic, payload)
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("extra", ["/pot", "=seed/pot", "/#=seed/pot", "/+=seed/pot", "/pot=seed", "/pot=seed/n"])
+def test_a_malformed_extra_topic_is_a_settings_error_that_quotes_it(extra: str) -> None:
+    """Found before anything is connected."""
+    with pytest.raises(SettingsError, match="topics_extra"):
+        Decoder("pinloop", extra)
+
+
+def test_a_malformed_prefix_is_a_settings_error() -> None:
+    """A wildcard there would subscribe to everything."""
+    with pytest.raises(SettingsError, match="mqtt_prefix"):
+        Decoder("#")
+
+
+def test_there_is_a_filter_for_each_kind_and_extra_topic() -> None:
+    """What is subscribed to is what is decoded."""
+    assert DECODER.filters() == [
+        "pinloop/+/reading/+",
+        "pinloop/+/readings",
+        "pinloop/+/status",
+        "pinloop/+/info",
+        "pinloop/+/pin/+/set",
+        "pinloop/+/pin/+/state",
+        "/pot",
+        "a/b c",
+    ]

@@ -1,0 +1,74 @@
+"""Recognising redelivered samples, and giving samples their time."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.identity import Identities
+from listener.stamps import Stamps
+
+NOW_S = 1763690000
+NOW_NS = NOW_S * 10**9
+WINDOW = 8
+
+
+@given(st.lists(st.tuples(st.sampled_from(["aaaa", "bbbb"]), st.integers(0, 40)), max_size=80))
+def test_within_the_window_every_sample_is_new_exactly_once(arrivals: list[tuple[str, int]]) -> None:
+    """Against a model that remembers everything; below the window a sample counts as new."""
+    identities = Identities(WINDOW)
+    seen: dict[str, set[int]] = {"aaaa": set(), "bbbb": set()}
+    for boot, n in arrivals:
+        known = seen[boot]
+        below_the_window = bool(known) and max(known) - n >= WINDOW
+        assert identities.first_time("pot", boot, n) == (below_the_window or n not in known)
+        known.add(n)
+
+
+def test_a_jump_of_any_size_is_cheap_and_right() -> None:
+    """A device may say any number below 2**53."""
+    identities = Identities(4096)
+    assert [identities.first_time("pot", "k3f9", n) for n in (1, 2**53 - 1, 2**53 - 1, 2**53 - 2)] == [1, 1, 0, 1]
+
+
+def test_devices_and_starts_are_apart() -> None:
+    """The same number of another device, or after a restart, is another sample."""
+    identities = Identities(WINDOW)
+    assert all(identities.first_time(device, boot, 1) for device in "ab" for boot in ("x", "y"))
+
+
+def test_the_devices_time_is_kept_when_plausible() -> None:
+    """Microseconds of the device, and below them the sample's number: the same for a redelivery years later."""
+    first, later = Stamps(), Stamps()
+    stamp = first.stamp("pot", NOW_NS, NOW_S - 3600.25, 17)
+    assert stamp == (NOW_S - 3600) * 10**9 - 250_000_000 + 17
+    assert later.stamp("pot", NOW_NS * 2, NOW_S - 3600.25, 17) == stamp
+
+
+def test_an_implausible_time_is_replaced_by_that_of_receipt() -> None:
+    """A clock that was never set, one that is days ahead, and none."""
+    for t_s in (0.0, 946684800.0, NOW_S + 2 * 86400.0, 1e300, None):
+        assert Stamps().stamp("pot", NOW_NS, t_s, 3) == NOW_NS
+
+
+def test_a_clock_that_is_an_hour_ahead_is_believed_and_moves_nothing_else() -> None:
+    """Times of receipt are the listener's own."""
+    stamps = Stamps()
+    assert stamps.stamp("pot", NOW_NS, NOW_S + 3600.0) == NOW_NS + 3600 * 10**9
+    assert stamps.stamp("pot", NOW_NS) == NOW_NS
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=50))
+def test_times_of_receipt_only_grow(steps: list[int]) -> None:
+    """Also when the listener's clock is set back."""
+    stamps, now_ns, last = Stamps(), NOW_NS, 0
+    for step in steps:
+        now_ns += step
+        stamp = stamps.stamp("pot", now_ns)
+        assert stamp > last
+        last = stamp
+
+
+def test_a_burst_with_one_time_of_a_coarse_clock_keeps_every_sample() -> None:
+    """Many boards know whole seconds only."""
+    stamps = Stamps()
+    assert len({stamps.stamp("pot", NOW_NS, float(NOW_S)) for _ in range(500)}) == 500
+    assert len({stamps.stamp("pot", NOW_NS, float(NOW_S), n) for n in range(500)}) == 500

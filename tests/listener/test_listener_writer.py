@@ -1,0 +1,211 @@
+"""The writer against a real SQLite file that refuses in real ways; acknowledgements are only noted."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+
+from contract.readings import encode_reading
+from listener.dead import DeadLetters
+from listener.decode import Decoder
+from listener.queue import Queue, Received
+from listener.writer import Writer
+from store.points import Point
+from store.sqlite import SqliteStore
+from tests.support.wait import until
+
+NOW_NS = 1763690000 * 10**9
+POISON = 666
+
+
+def received(n: int, value: float = 1, topic: str = "pinloop/pot/reading/pot") -> Received:
+    """Return a reading as the intake puts it into the queue; its packet id is `n`."""
+    message = paho.MQTTMessage(n, topic.encode())
+    message.payload = encode_reading(value, n, "k3f9")
+    return Received(message, topic, 0, NOW_NS + n)
+
+
+class Bench:
+    """A writer at work in a thread of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = SqliteStore(folder / "data" / "store.db")
+        self.dead_path = folder / "dead" / "letters.jsonl"
+        self.queue = Queue(1 << 20)
+        self.acked: list[int] = []
+        self.writer = Writer(
+            self.queue,
+            Decoder("pinloop"),
+            self.store,
+            DeadLetters(self.dead_path),
+            lambda stored: self.acked.extend(one.message.mid for one in stored),
+            batch_max_points=100,
+            dedup_window=4096,
+        )
+        self.thread = threading.Thread(target=self.writer.run)
+
+    def put(self, *messages: Received) -> None:
+        """Queue messages, and start the writer when it is not at work yet: the first ones are one batch."""
+        for message in messages:
+            self.queue.put(message)
+        if not self.thread.is_alive():
+            self.thread.start()
+
+    def stored(self) -> list[int]:
+        """Return the numbers of the stored readings."""
+        return sorted(n for _, _, n in SqliteStore(self.store._path).identities(10**6))
+
+    def dead(self) -> list[dict[str, object]]:
+        """Return the dead letters."""
+        return [json.loads(text) for text in self.dead_path.read_text().splitlines()] if self.dead_path.exists() else []
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """A bench whose writer has ended when the test has."""
+    monkeypatch.setattr("listener.writer._LONGEST_DELAY_S", 0.05)
+    running = Bench(tmp_path)
+    yield running
+    running.queue.close()
+    running.writer.stop()
+    if running.thread.ident:
+        running.thread.join(5)
+    running.store.close()
+
+
+@pytest.fixture
+def refuse(bench: Bench) -> Callable[[], None]:
+    """Return a function after which the database refuses the value POISON, as a constraint of it would."""
+
+    def install() -> None:
+        bench.store.devices()
+        with sqlite3.connect(bench.store._path) as connection:
+            connection.execute(
+                f"CREATE TRIGGER no BEFORE INSERT ON samples WHEN NEW.value = {POISON}"
+                " BEGIN SELECT RAISE(ABORT, 'no such value'); END"
+            )
+
+    return install
+
+
+def test_messages_are_acknowledged_in_order_when_they_are_stored(bench: Bench) -> None:
+    """More than one batch of them."""
+    bench.put(*[received(n) for n in range(250)])
+    until(lambda: len(bench.acked) == 250)
+    assert bench.acked == bench.stored() == list(range(250))
+
+
+def test_only_the_refused_points_become_dead_letters(bench: Bench, refuse: Callable[[], None]) -> None:
+    """First, last, adjacent and all alone; every other point of the batch is stored, every message acknowledged."""
+    refuse()
+    bad = {0, 40, 41, 99}
+    bench.put(*[received(n, POISON if n in bad else 1) for n in range(100)])
+    until(lambda: len(bench.acked) == 100)
+    assert set(bench.stored()) == set(range(100)) - bad
+    assert [letter["reason"] for letter in bench.dead()] == [f"{bench.store._path}: no such value"] * 4
+    assert bench.dead()[1]["line"] == f'readings,device=pot pot=666.0,n=40.0,boot="k3f9" {NOW_NS + 40}'
+
+
+def test_a_dead_letter_that_cannot_be_written_is_waited_for(bench: Bench, refuse: Callable[[], None]) -> None:
+    """A point is neither acknowledged nor forgotten while there is no room for it anywhere."""
+    refuse()
+    bench.dead_path.parent.write_text("in the way")
+    bench.put(received(1, POISON), received(2))
+    until(lambda: "letters" in (bench.writer.problem() or ""))
+    assert bench.acked == []
+
+    bench.dead_path.parent.unlink()
+    until(lambda: bench.acked == [1, 2])
+    assert len(bench.dead()) == 1
+    assert bench.stored() == [2]
+
+
+def test_a_torn_dead_letter_does_not_take_the_next_one_with_it(tmp_path: Path) -> None:
+    """The power went while the last one was written."""
+    path = tmp_path / "dead.jsonl"
+    path.write_text('{"reason": "ha')
+    DeadLetters(path).add(Point("readings", (), {"x": float("nan")}, 1), "no number")
+    torn, whole = path.read_text().splitlines()
+    assert torn == '{"reason": "ha'
+    assert (json.loads(whole)["line"], json.loads(whole)["reason"]) == (None, "no number")
+
+
+def test_a_store_that_fails_for_now_holds_the_messages(bench: Bench, tmp_path: Path) -> None:
+    """Nothing is acknowledged until it works again; then everything is, once, and nothing is a dead letter."""
+    (tmp_path / "data").write_text("in the way")
+    bench.put(received(1), received(2))
+    until(lambda: "data" in (bench.writer.problem() or ""))
+    bench.put(received(3))
+    assert bench.acked == []
+
+    (tmp_path / "data").unlink()
+    until(lambda: bench.acked == [1, 2, 3])
+    assert bench.stored() == [1, 2, 3]
+    assert bench.writer.problem() is None
+    assert bench.dead() == []
+
+
+def test_a_writer_that_is_stopped_stores_what_it_holds(bench: Bench) -> None:
+    """A clean stop leaves nothing for the broker to keep."""
+    bench.put(*[received(n) for n in range(300)])
+    bench.queue.close()
+    bench.writer.stop()
+    bench.thread.join(5)
+    assert bench.acked == bench.stored() == list(range(300))
+
+
+def test_a_writer_that_is_stopped_while_the_store_fails_ends_without_acknowledging(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """The broker keeps what it did not store."""
+    (tmp_path / "data").write_text("in the way")
+    bench.put(received(1))
+    until(lambda: "data" in (bench.writer.problem() or ""))
+    bench.queue.close()
+    bench.writer.stop()
+    bench.thread.join(5)
+    assert not bench.thread.is_alive()
+    assert bench.acked == []
+
+
+def test_redelivered_and_rejected_messages_are_acknowledged_too(bench: Bench) -> None:
+    """Or the broker would bring them for ever."""
+    bench.put(received(1), received(1), received(2, topic="pinloop/POT/reading/pot"), received(3))
+    until(lambda: bench.acked == [1, 1, 2, 3])
+    assert bench.stored() == [1, 3]
+
+
+def test_a_bug_that_one_message_shows_does_not_stop_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is counted as "other" and acknowledged."""
+    whole = Decoder.decode
+
+    def broken(self: Decoder, topic: str, payload: bytes) -> object:
+        return 1 / 0 if b'"n":2' in payload else whole(self, topic, payload)
+
+    monkeypatch.setattr(Decoder, "decode", broken)
+    bench.put(received(1), received(2), received(3))
+    until(lambda: bench.acked == [1, 2, 3])
+    assert bench.stored() == [1, 3]
+
+
+def test_a_full_queue_waits_and_a_closed_one_takes_nothing() -> None:
+    """The network thread stands still, so memory is bounded; closing lets it go."""
+    queue = Queue(1)
+    assert queue.put(received(1))
+    assert "full" in (queue.problem() or "")
+    answers: list[bool] = []
+    waiting = [threading.Thread(target=lambda n=n: answers.append(queue.put(received(n)))) for n in (2, 3)]
+    for thread in waiting:
+        thread.start()
+    assert len(queue.take(10)) == 1  # room for one of the two
+    until(lambda: answers == [True])
+    queue.close()
+    for thread in waiting:
+        thread.join(5)
+    assert answers == [True, False]
+    assert len(queue.take(10)) == 1
+    assert queue.take(10) == []
