@@ -67,7 +67,7 @@ class App:
         self._dropped = 0  # readings that the ring had to give up
         self._bad = 0  # messages outside the contract
         self._wifi = Wifi(config.get("wifi", {}))
-        self._supervisor = Supervisor()
+        self._supervisor = Supervisor(config.get("watchdog_s", 30))
         self._client = Client(mqtt, device, (self._status, OFFLINE), self._up, self._message, _PACKET_BYTES)
 
     async def run(self) -> None:
@@ -140,7 +140,7 @@ class App:
             "reset": self._reset,
             "uptime_s": (board.now_ms() - self._started_ms) // 1000,
             "dropped": self._dropped,
-            "bad": self._bad,
+            "bad": self._bad + self._client.oversized,
             "sensors": {name: {"unit": sensor.unit} for name, sensor in self._sensors.items()},
             "pins": {output.name: output.limits for output in self._states},
         }

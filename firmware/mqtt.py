@@ -11,8 +11,9 @@ import asyncio
 import socket
 from collections import OrderedDict
 
-from firmware.board import now_ms
 from micropython import const
+
+from firmware.board import now_ms
 
 _CONNACK = const(0x20)
 _PUBLISH = const(0x30)

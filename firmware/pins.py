@@ -63,7 +63,9 @@ class Output:
             PayloadError: the value is outside the pin's range.
         """
         limits = self.limits
-        if not limits["min"] <= command.value <= limits["max"] or ("pwm_hz" not in limits and command.value not in (0, 1)):
+        if not limits["min"] <= command.value <= limits["max"] or (
+            "pwm_hz" not in limits and command.value not in (0, 1)
+        ):
             raise PayloadError("command.v", command.value, "is outside the range of pin " + self.name, "range")
         if command.seq and command.epoch == self._epoch and command.seq <= self.seq:
             return False

@@ -10,15 +10,18 @@ import sys
 
 from firmware import board
 
-# Longer than a name lookup may stop the loop, shorter than a user's patience.
-_WATCHDOG_S = 30
 _ROUND_S = 1
 
 
 class Supervisor:
-    """The duties, their limits and when each was last seen."""
+    """The duties, their limits and when each was last seen.
 
-    def __init__(self) -> None:
+    Args:
+        watchdog_s: the hardware watchdog's time; longer than a name lookup may stop the loop (ESP8266: has its own).
+    """
+
+    def __init__(self, watchdog_s: int) -> None:
+        self._watchdog_s = watchdog_s
         self._limits = {}  # duty -> (limit in ms, what its silence means)
         self._seen_ms = {}  # duty -> when it checked in
         self._failed = ""
@@ -55,7 +58,7 @@ class Supervisor:
 
     async def watch(self) -> None:
         """Feed the watchdog while all is well; otherwise restart the chip."""
-        dog = board.watchdog(_WATCHDOG_S)
+        dog = board.watchdog(self._watchdog_s)
         while True:
             reason = self.late()
             if reason:

@@ -56,15 +56,7 @@ def find(wanted: str = "auto", environ: Mapping[str, str] = os.environ) -> Engin
     if wanted == "micropython":
         raise EngineError("MicroPython is not here: `make micropython` fetches it, or set MICROPYTHON to its path")
     path = os.pathsep.join([str(_SIM / "stand_ins"), str(_SIM / "cpython"), str(_ROOT)])
-    argv = [sys.executable]
-    config = environ.get("COVERAGE_PROCESS_START")
-    if config:  # measure the firmware, into the data files of the run that started this one
-        argv += ["-m", "coverage", "run", f"--rcfile={config}", "--parallel-mode", f"--data-file={_data_file(environ)}"]
-    return Engine("cpython", argv, {"PYTHONPATH": path})
-
-
-def _data_file(environ: Mapping[str, str]) -> str:
-    return environ.get("COVERAGE_FILE") or str(_ROOT / ".coverage")
+    return Engine("cpython", [sys.executable], {"PYTHONPATH": path})
 
 
 def _micropython(environ: Mapping[str, str]) -> list[str] | None:

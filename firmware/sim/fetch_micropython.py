@@ -6,6 +6,7 @@ machine's own apt configuration) and unpacked beside the system, never
 installed. A second run finds the first one's result and does nothing.
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,7 @@ def launcher(folder: Path) -> list[str] | None:
     return [str(loaders[0]), "--library-path", str(libraries[0]), str(program)]
 
 
-def fetch(folder: Path) -> list[str]:
+def fetch(folder: Path, quiet: bool = False) -> list[str]:
     """Fill `folder` unless it is filled, and return the command that starts MicroPython.
 
     Raises:
@@ -50,7 +51,8 @@ def fetch(folder: Path) -> list[str]:
     """
     command = launcher(folder)
     if command:
-        print(f"micropython: {_version(command)} is already in {folder}")
+        if not quiet:
+            print(f"micropython: {_version(command)} is already in {folder}")
         return command
     for tool in ("apt-get", "dpkg-deb", "dpkg"):
         if not shutil.which(tool):
@@ -123,10 +125,13 @@ def _version(command: list[str]) -> str:
 
 
 def main() -> int:
-    """Run from the command line; an optional argument names the folder."""
-    folder = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else cache_folder()
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description="Fetch MicroPython's unix port for the virtual devices.")
+    parser.add_argument("folder", type=Path, nargs="?", default=cache_folder(), help="default: %(default)s")
+    parser.add_argument("--quiet", action="store_true", help="say nothing when it is there already")
+    options = parser.parse_args()
     try:
-        fetch(folder)
+        fetch(options.folder.resolve(), options.quiet)
     except FetchError as error:
         print(f"micropython: {error}", file=sys.stderr)
         return 1
