@@ -18,21 +18,38 @@ from grafana.builders.panels import (
 __all__ = ["overview"]
 
 
+# A device that has been there for days has said so once: its last word counts, however old.
+_LONG_AGO = "time > now() - 30d"
+# The listener notes a change twice: when a pin is told, and when it reports that it did.
+_REPORTED = "\"event\" = 'reported'"
+
+
 def overview() -> Json:
     """Return the dashboard."""
     device, pin = 'time($__interval), "device"', 'time($__interval), "device", "pin"'
-    readings = _select('mean("${sensor:raw}")', "readings", device, "fill(none)")
-    pins = _select('last("desired") AS "desired", last("reported") AS "reported"', "pins", pin, "fill(previous)")
+    readings = _select('mean("${sensor:raw}")', "readings", device, "fill(null)")
+    # What a pin is told holds while it is renewed; what it reported holds until it reports something else.
+    desired = _select('last("desired") AS "desired"', "pins", pin, "fill(null)")
+    reported = _select('last("reported") AS "reported"', "pins", pin, "fill(previous)")
     online = _select('last("online")', "devices", device, "fill(previous)")
     panels = [
-        stat("Devices online", 4, 4, _count("devices", 'last("online")', "> 0")),
-        stat("Devices offline", 4, 4, _count("devices", 'last("online")', "= 0"), bad_from=1),
-        stat("Pins on", 4, 4, _count("pins", 'last("reported")', "> 0")),
-        stat("Pins not as desired", 4, 4, _count("pins", 'last("desired") - last("reported")', "<> 0"), bad_from=1),
+        stat("Devices online", 4, 4, _count("devices", "online", "> 0")),
+        stat("Devices offline", 4, 4, _count("devices", "online", "= 0"), bad_from=1),
+        stat("Pins on", 4, 4, _count("pins", "reported", "> 0")),
+        stat("Pins switched", 4, 4, query(_select('count("value")', "actuations", only=_REPORTED), table=True)),
         alert_list("Alerts", 8, 4),
-        state_timeline("Pins: desired and reported", 24, 8, query(pins, "$tag_device/$tag_pin $col"), OFF_ON),
+        state_timeline(
+            "Pins: desired and reported",
+            24,
+            8,
+            [
+                query(desired, "$tag_device/$tag_pin desired"),
+                query(reported, "$tag_device/$tag_pin reported", ref="B"),
+            ],
+            OFF_ON,
+        ),
         timeseries("$sensor", 12, 8, query(readings, "$tag_device"), repeat="sensor"),
-        state_timeline("Devices online", 24, 6, query(online, "$tag_device"), OFFLINE_ONLINE),
+        state_timeline("Devices", 24, 6, [query(online, "$tag_device")], OFFLINE_ONLINE),
     ]
     return dashboard(
         "pinloop-overview",
@@ -41,8 +58,8 @@ def overview() -> Json:
         variables=[tag_variable("device", "devices", "device"), fields_variable("sensor", "readings", ("n", "boot"))],
         annotations=[
             annotation(
-                "Actuations",
-                _select('"source", "device", "pin", "slot"', "actuations"),
+                "Switched by",
+                _select('"source", "device", "pin", "slot"', "actuations", only=_REPORTED),
                 text="source",
                 tags="device,pin,slot",
                 colour="orange",
@@ -51,13 +68,16 @@ def overview() -> Json:
     )
 
 
-def _select(what: str, measurement: str, group_by: str = "", fill: str = "") -> str:
-    """Return the InfluxQL for the chosen devices in the chosen time."""
-    wanted = f'SELECT {what} FROM "{measurement}" WHERE "device" =~ /^$device$/ AND $timeFilter'  # noqa: S608  (ours)
+def _select(
+    what: str, measurement: str, group_by: str = "", fill: str = "", when: str = "$timeFilter", only: str = ""
+) -> str:
+    """Return the InfluxQL for the chosen devices."""
+    conditions = " AND ".join(filter(None, ('"device" =~ /^$device$/', only, when)))
+    wanted = f'SELECT {what} FROM "{measurement}" WHERE {conditions}'  # noqa: S608  (all of it is written here)
     return f"{wanted} GROUP BY {group_by} {fill}".strip() if group_by else wanted
 
 
-def _count(measurement: str, expression: str, condition: str) -> Json:
-    """Return the query for how many devices (or pins) there are for which `expression` keeps to `condition`."""
-    each = _select(f'{expression} AS "x"', measurement, '"device", "pin"')
-    return query(f'SELECT count("x") FROM ({each}) WHERE "x" {condition}', table=True)  # noqa: S608  (ours)
+def _count(measurement: str, field: str, condition: str) -> Json:
+    """Return the query for how many devices (or pins) there are whose last `field` keeps to `condition`."""
+    each = _select(f'last("{field}") AS "x"', measurement, '"device", "pin"', when=_LONG_AGO)
+    return query(f'SELECT count("x") FROM ({each}) WHERE "x" {condition}', table=True)  # noqa: S608  (as above)

@@ -25,16 +25,20 @@ __all__ = [
 Json = dict[str, Any]
 
 SOURCE = {"type": "influxdb", "uid": "influxdb"}
+# Queries fill empty intervals with null; a line or bar bridges a gap up to this long and shows a longer one. Commands
+# are renewed every 100 s, devices say that they live every 60 s.
+_SILENCE_MS = 150_000
+
 # Value -> (text, colour).
 OFF_ON = {"0": ("off", "#6e7681"), "1": ("on", "green")}
 OFFLINE_ONLINE = {"0": ("offline", "red"), "1": ("online", "green")}
 
 
-def query(influxql: str, alias: str = "", table: bool = False) -> Json:
-    """Return a query; `alias` names its series ($tag_<tag>, $col)."""
+def query(influxql: str, alias: str = "", table: bool = False, ref: str = "A") -> Json:
+    """Return a query; `alias` names its series ($tag_<tag>, $col), `ref` tells a panel's queries apart."""
     form = "table" if table else "time_series"
     return {
-        "refId": "A",
+        "refId": ref,
         "datasource": SOURCE,
         "rawQuery": True,
         "query": influxql,
@@ -45,20 +49,17 @@ def query(influxql: str, alias: str = "", table: bool = False) -> Json:
 
 def timeseries(title: str, width: int, height: int, target: Json, repeat: str = "") -> Json:
     """Return lines over time; with `repeat` one such panel for each value of that variable, two in a row."""
-    custom = {
-        "lineWidth": 2,
-        "fillOpacity": 8,
-        "showPoints": "never",
-        "insertNulls": 120_000,  # ms: a silent device shows a gap, not a straight line
-    }
-    panel = _panel("timeseries", title, width, height, target, {"custom": custom})
+    custom = {"lineWidth": 2, "fillOpacity": 8, "spanNulls": _SILENCE_MS}
+    panel = _panel("timeseries", title, width, height, [target], {"custom": custom})
     panel["options"] = {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}}
     if repeat:
         panel |= {"repeat": repeat, "repeatDirection": "h", "maxPerRow": 2}
     return panel
 
 
-def state_timeline(title: str, width: int, height: int, target: Json, words: dict[str, tuple[str, str]]) -> Json:
+def state_timeline(
+    title: str, width: int, height: int, targets: Sequence[Json], words: dict[str, tuple[str, str]]
+) -> Json:
     """Return a bar for each series, coloured by value; `words` is value -> (text, colour)."""
     mapping = {
         value: {"index": index, "text": text, "color": colour}
@@ -66,9 +67,9 @@ def state_timeline(title: str, width: int, height: int, target: Json, words: dic
     }
     defaults = {
         "mappings": [{"type": "value", "options": mapping}],
-        "custom": {"fillOpacity": 80, "lineWidth": 0, "insertNulls": False, "spanNulls": True},
+        "custom": {"fillOpacity": 80, "lineWidth": 0, "spanNulls": _SILENCE_MS},
     }
-    panel = _panel("state-timeline", title, width, height, target, defaults)
+    panel = _panel("state-timeline", title, width, height, targets, defaults)
     panel["options"] = {"mergeValues": True, "rowHeight": 0.8, "showValue": "auto", "legend": {"showLegend": False}}
     return panel
 
@@ -79,7 +80,7 @@ def stat(title: str, width: int, height: int, target: Json, bad_from: float | No
     if bad_from is not None:
         steps.append({"color": "red", "value": bad_from})
     defaults = {"noValue": "0", "decimals": 0, "thresholds": {"mode": "absolute", "steps": steps}}
-    panel = _panel("stat", title, width, height, target, defaults)
+    panel = _panel("stat", title, width, height, [target], defaults)
     panel["options"] = {
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "colorMode": "value",
@@ -90,7 +91,7 @@ def stat(title: str, width: int, height: int, target: Json, bad_from: float | No
 
 def alert_list(title: str, width: int, height: int) -> Json:
     """Return the alerts that fire or wait to fire now."""
-    panel = _panel("alertlist", title, width, height, None, {})
+    panel = _panel("alertlist", title, width, height, [], {})
     panel["options"] = {
         "viewMode": "list",
         "groupMode": "default",
@@ -146,11 +147,11 @@ def dashboard(
     }
 
 
-def _panel(kind: str, title: str, width: int, height: int, target: Json | None, defaults: Json) -> Json:
+def _panel(kind: str, title: str, width: int, height: int, targets: Sequence[Json], defaults: Json) -> Json:
     panel: Json = {"type": kind, "title": title, "gridPos": {"w": width, "h": height}}
     panel["fieldConfig"] = {"defaults": defaults, "overrides": []}
-    if target:
-        panel |= {"datasource": SOURCE, "targets": [target]}
+    if targets:
+        panel |= {"datasource": SOURCE, "targets": list(targets)}
     return panel
 
 

@@ -1,13 +1,17 @@
 """The broker's files against a real mosquitto: who gets in, who may say what, and what is refused."""
 
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from contract import topics
 from pinloop import broker_files, secrets
+from pinloop.setup import DEMO_DEVICES, Secrets
 from tests.support.broker import Broker, Client, running_broker
+from tests.support.requirements import need
 
 WATCHER = "watcher"
 DEVICE = "pot-1"
@@ -182,3 +186,38 @@ def test_a_prefix_of_several_levels_is_the_start_of_every_rule() -> None:
     assert all(" site/a/" in line or "$SYS" in line for line in lines if line.startswith(("topic", "pattern")))
     with pytest.raises(topics.TopicError):
         broker_files.acl_text("a/#")
+
+
+def test_the_files_in_mosquitto_are_the_generated_ones() -> None:
+    """Stale: run `python -m pinloop.broker_files`."""
+    for path, text in broker_files.stack_files().items():
+        assert path.read_text(encoding="utf-8") == text
+
+
+def test_every_account_that_setup_makes_can_sign_in_and_the_health_check_passes(tmp_path: Path) -> None:
+    """The stack's own files and the very command of its health check, on another port."""
+    program = need("mosquitto_sub", "apt-get install mosquitto-clients")
+    made = Secrets(tmp_path / "secrets")
+    with made.locked():
+        made.prepare()
+    folder = made.folder / "mosquitto"
+    with running_broker(
+        tmp_path / "broker", f"allow_anonymous false\npassword_file {folder}/passwd\nacl_file {folder}/acl"
+    ) as broker:
+        for user in (*broker_files.SERVICE_USERS, *DEMO_DEVICES):
+            name = f"mqtt_{user.removeprefix('svc.')}" if user in broker_files.SERVICE_USERS else f"devices/{user}"
+            password = (made.owner / name).read_text().strip()
+            with Client(broker, user=user, password=password) as client:
+                assert not client.refused
+
+        compose = yaml.safe_load((Path(__file__).parents[2] / "docker-compose.yml").read_text(encoding="utf-8"))
+        command = compose["services"]["mosquitto"]["healthcheck"]["test"][1]
+        for old, new in (
+            ("mosquitto_sub", f"{program} -p {broker.port}"),
+            ("/secrets", str(made.folder)),
+            ("$$", "$"),
+            ("-W 3", "-W 15"),  # a broker that has just started says its uptime after 10 s
+        ):
+            command = command.replace(old, new)
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+        assert (done.returncode, "seconds" in done.stdout) == (0, True), done

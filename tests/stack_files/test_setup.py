@@ -1,0 +1,335 @@
+"""Setup: every secret once, each copy only for who needs it, and the tokens that InfluxDB makes."""
+
+import json
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from pinloop import setup
+from pinloop.secrets import is_mosquitto_password
+from pinloop.setup import SECRETS, UIDS
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the secrets go; not made yet."""
+    return tmp_path / "secrets"
+
+
+def run(folder: Path, *words: str) -> int:
+    """Run setup as the container does."""
+    return setup.main(["--folder", str(folder), *words])
+
+
+def snapshot(folder: Path) -> dict[str, tuple[bytes, int, int]]:
+    """Return path -> content, time of change and inode of every file."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns, path.stat().st_ino)
+        for path in files
+    }
+
+
+def test_a_second_run_changes_nothing(folder: Path) -> None:
+    """Not one file is written again."""
+    assert run(folder) == 0
+    first = snapshot(folder)
+
+    assert run(folder) == 0
+
+    assert snapshot(folder) == first
+
+
+def test_every_holder_gets_its_copy_and_nobody_else(folder: Path) -> None:
+    """Readable by its user only; the originals only by the owner of the stack."""
+    run(folder)
+
+    for secret in SECRETS:
+        original = (folder / "owner" / secret.name).read_text()
+        copies = {path.parent.name: path for path in folder.glob(f"*/{secret.name}") if path.parent.name != "owner"}
+        assert set(copies) == set(secret.holders)
+        assert {path.read_text() for path in copies.values()} == {original}
+        assert len(original.strip()) == secret.chars
+    for path in folder.rglob("*"):
+        if path.is_file() and path.name != ".lock":
+            assert stat.S_IMODE(path.stat().st_mode) == (0o600 if "owner" in path.parts else 0o400)
+    assert {stat.S_IMODE((folder / holder).stat().st_mode) for holder in ("owner", *UIDS)} == {0o700}
+
+
+def test_every_secret_differs(folder: Path) -> None:
+    """No password opens two doors."""
+    run(folder)
+
+    values = [path.read_text() for path in (folder / "owner").rglob("*") if path.is_file() and path.name != ".lock"]
+
+    assert len(values) == len(set(values)) > len(SECRETS)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_gives_each_service_its_files(folder: Path) -> None:
+    """Group as well: mosquitto complains about another one."""
+    run(folder)
+
+    for holder, uid in UIDS.items():
+        for path in (folder / holder, *(folder / holder).iterdir()):
+            assert (path.stat().st_uid, path.stat().st_gid) == (uid, uid)
+
+
+def test_a_lost_or_damaged_copy_comes_back_from_the_original(folder: Path) -> None:
+    """A restored volume may have lost some."""
+    run(folder)
+    first = snapshot(folder)
+    (folder / "hub" / "console_password").unlink()
+    (folder / "mosquitto" / "acl").unlink()
+    (folder / "mosquitto" / "acl").write_text("user nobody\n")
+
+    run(folder)
+
+    assert {path: content for path, (content, *_) in snapshot(folder).items()} == {
+        path: content for path, (content, *_) in first.items()
+    }
+
+
+def test_a_password_that_the_owner_put_there_is_kept_and_handed_out(folder: Path) -> None:
+    """The broker's users follow."""
+    run(folder)
+    (folder / "owner" / "mqtt_hub").write_text("chosen-by-me\n")
+
+    run(folder)
+
+    assert (folder / "hub" / "mqtt_hub").read_text() == "chosen-by-me\n"
+    line = next(line for line in (folder / "mosquitto" / "passwd").read_text().splitlines() if "svc.hub:" in line)
+    assert is_mosquitto_password(line, "chosen-by-me")
+
+
+@pytest.mark.parametrize("bad", ["short", "with$dollar", "two words here"])
+def test_a_password_that_would_break_something_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], bad: str
+) -> None:
+    """One line that names the file and the rule, not the password."""
+    run(folder)
+    (folder / "owner" / "alert_password").write_text(bad)
+    capsys.readouterr()
+
+    assert run(folder) == 1
+
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "owner/alert_password" in said
+    assert bad not in said
+
+
+def test_a_device_gets_an_account_and_the_others_keep_theirs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its password is printed, also when it has one already; the broker must be told."""
+    run(folder)
+    before = set((folder / "mosquitto" / "passwd").read_text().splitlines())
+    capsys.readouterr()
+
+    assert run(folder, "device", "pump-1") == 0
+
+    said = capsys.readouterr()
+    name, password = said.out.split()
+    assert name == "pump-1"
+    assert "kill -s HUP mosquitto" in said.err
+    added = set((folder / "mosquitto" / "passwd").read_text().splitlines()) - before
+    assert [is_mosquitto_password(line, password) for line in added] == [True]
+
+    run(folder, "device", "pump-1")
+    again = capsys.readouterr()
+    assert again.out.split() == ["pump-1", password]
+    assert "HUP" not in again.err
+
+
+@pytest.mark.parametrize("name", ["Pump", "../x", "svc.hub", "a/b", ""])
+def test_a_device_id_outside_the_grammar_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """It would be a path or a service."""
+    assert run(folder, "device", name) == 1
+    assert "is not a device id" in capsys.readouterr().err
+
+
+def test_show_prints_every_secret_with_what_it_opens(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """For the owner; nothing is made by it, and a start does not print any."""
+    run(folder)
+    quiet = capsys.readouterr()
+    first = snapshot(folder)
+
+    assert run(folder, "show") == 0
+
+    said = capsys.readouterr().out
+    for secret in SECRETS:
+        value = (folder / "owner" / secret.name).read_text().strip()
+        assert any(line.split()[:2] == [secret.name, value] for line in said.splitlines())
+        assert value not in quiet.out + quiet.err
+    assert snapshot(folder) == first
+
+
+def test_the_acl_has_the_prefix_of_the_stack(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The devices and services get the same from .env."""
+    monkeypatch.setenv("PINLOOP_MQTT_PREFIX", "site/a")
+
+    run(folder)
+
+    assert "pattern write site/a/%u/status" in (folder / "mosquitto" / "acl").read_text()
+
+
+class FakeInflux(ThreadingHTTPServer):
+    """InfluxDB 2's API for buckets and authorizations, as far as it is asked; it says a token only once."""
+
+    def __init__(self, has_api: bool = True) -> None:
+        super().__init__(("127.0.0.1", 0), FakeInfluxHandler)
+        self.has_api = has_api
+        self.admin = ""
+        self.buckets = [{"id": "b1", "orgID": "o1", "name": "pinloop"}]
+        self.authorizations: dict[str, Any] = {}
+        self.made = 0
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class FakeInfluxHandler(BaseHTTPRequestHandler):
+    """Answers one request."""
+
+    server: FakeInflux
+
+    def do_GET(self) -> None:
+        """List buckets or authorizations."""
+        path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
+        if path == "/api/v2/buckets" and self.server.has_api:
+            self._answer(200, {"buckets": [one for one in self.server.buckets if [one["name"]] == query["name"]]})
+        elif path == "/api/v2/authorizations" and self.server.has_api:
+            self._answer(200, {"authorizations": list(self.server.authorizations.values())})
+        else:
+            self._answer(404, {"error": "not found"})
+
+    def do_POST(self) -> None:
+        """Make an authorization; its token is said only here."""
+        wish = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.made += 1
+        number = f"a{self.server.made}"
+        self.server.authorizations[number] = {**wish, "id": number}
+        self._answer(201, {**wish, "id": number, "token": f"token-{number}"})
+
+    def do_DELETE(self) -> None:
+        """Forget an authorization."""
+        del self.server.authorizations[self.path.rpartition("/")[2]]
+        self._answer(204, None)
+
+    def _answer(self, status: int, body: Any) -> None:
+        if self.headers["Authorization"] != f"Token {self.server.admin}":
+            status, body = 401, {"code": "unauthorized", "message": "unauthorized access"}
+        data = b"" if body is None else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def influx(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeInflux]:
+    """An InfluxDB that was set up with the token that setup made."""
+    run(folder)
+    server = FakeInflux()
+    server.admin = (folder / "owner" / "influxdb_token").read_text().strip()
+    for word, value in (("URL", server.url), ("ORG", "pinloop"), ("BUCKET", "pinloop")):
+        monkeypatch.setenv(f"PINLOOP_STORE_{word}", value)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def tokens(folder: Path) -> dict[str, str]:
+    """Return holder -> its token."""
+    return {
+        path.parent.name: path.read_text().strip() for path in folder.glob("*/store_*") if path.parent.name != "owner"
+    }
+
+
+def test_the_store_makes_one_token_that_writes_and_one_that_reads(folder: Path, influx: FakeInflux) -> None:
+    """For the one bucket; the operator's token stays with the owner and InfluxDB."""
+    assert run(folder, "store") == 0
+
+    assert tokens(folder) == {"listener": "token-a1", "hub": "token-a2", "grafana": "token-a2"}
+    granted = [
+        {(one["action"], one["resource"]["type"], one["resource"]["id"]) for one in authorization["permissions"]}
+        for authorization in influx.authorizations.values()
+    ]
+    assert granted == [{("read", "buckets", "b1"), ("write", "buckets", "b1")}, {("read", "buckets", "b1")}]
+
+
+def test_tokens_are_made_once(folder: Path, influx: FakeInflux) -> None:
+    """A second `up` changes nothing."""
+    run(folder, "store")
+    first = snapshot(folder)
+
+    assert run(folder, "store") == 0
+
+    assert influx.made == 2
+    assert snapshot(folder) == first
+
+
+def test_a_store_that_was_emptied_gets_new_tokens(folder: Path, influx: FakeInflux) -> None:
+    """The old ones are of a database that is gone."""
+    run(folder, "store")
+    influx.authorizations.clear()
+
+    run(folder, "store")
+
+    assert tokens(folder) == {"listener": "token-a3", "hub": "token-a4", "grafana": "token-a4"}
+
+
+def test_a_lost_token_is_replaced_and_taken_back(folder: Path, influx: FakeInflux) -> None:
+    """The server cannot say it again."""
+    run(folder, "store")
+    (folder / "owner" / "store_read_token").unlink()
+
+    run(folder, "store")
+
+    assert tokens(folder) == {"listener": "token-a1", "hub": "token-a3", "grafana": "token-a3"}
+    assert sorted(influx.authorizations) == ["a1", "a3"]
+
+
+def test_a_store_without_scoped_tokens_gets_the_only_one_there_is(folder: Path, influx: FakeInflux) -> None:
+    """InfluxDB 1 behind a proxy, InfluxDB 3 Core."""
+    influx.has_api = False
+
+    assert run(folder, "store") == 0
+
+    assert set(tokens(folder).values()) == {influx.admin}
+
+
+@pytest.mark.parametrize("trouble", ["token", "bucket", "down"])
+def test_a_store_that_refuses_is_one_clear_line(
+    folder: Path, influx: FakeInflux, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """Exit 1: the services that need the token do not start."""
+    expected = {"token": "401", "bucket": "has no bucket 'pinloop'", "down": "does not answer"}
+    if trouble == "token":
+        influx.admin = "another"
+    elif trouble == "bucket":
+        influx.buckets.clear()
+    else:
+        monkeypatch.setenv("PINLOOP_STORE_URL", "http://127.0.0.1:1")
+
+    assert run(folder, "store") == 1
+
+    said = capsys.readouterr().err.splitlines()
+    assert expected[trouble] in said[-1]
+    assert not tokens(folder)
