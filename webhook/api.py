@@ -145,7 +145,7 @@ def _errors(app: Flask) -> None:
 
     @app.errorhandler(ContractError)
     def contract(error: ContractError) -> tuple[Response, int]:
-        return _refusal(404 if isinstance(error, TopicError) and request.view_args else 400, error.reason, str(error))
+        return _refusal(404 if isinstance(error, TopicError) else 400, error.reason, str(error))
 
     @app.errorhandler(_NotFoundError)
     def not_found(error: _NotFoundError) -> tuple[Response, int]:

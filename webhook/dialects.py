@@ -71,11 +71,11 @@ class Body:
 
 class _Root(msgspec.Struct):
     alerts: list[msgspec.Raw] | None = None
-    version: str = ""
+    version: str | int = ""
     truncatedAlerts: int = 0  # noqa: N815  (the sender's word)
-    state: str = ""
-    ruleId: int = 0  # noqa: N815
-    ruleName: str = ""  # noqa: N815
+    state: str | None = None
+    ruleId: int | None = None  # noqa: N815
+    ruleName: str | None = None  # noqa: N815
     tags: dict[str, str] | None = None
     message: str | None = None
 
@@ -112,10 +112,10 @@ def decode(body: bytes, received_s: float, legacy_actuate: str = "") -> Body:
     except (ValueError, RecursionError):  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors
         raise ContractError("body", body[:60], "is not JSON", "json") from None
     if root.alerts is not None:
-        dialect = "alertmanager" if root.version == "4" else "grafana"
+        dialect = "alertmanager" if str(root.version) == "4" else "grafana"
         return Body(dialect, list(_each(root.alerts)), root.truncatedAlerts)
     if root.state:
-        return Body("legacy", [_legacy(root, received_s, legacy_actuate)])
+        return Body("legacy", [_legacy(root, root.state, received_s, legacy_actuate)])
     raise ContractError("body", body[:60], "has neither alerts nor a state", "dialect")
 
 
@@ -146,16 +146,16 @@ def _notification(alert: _Alert) -> Notification:
     return Notification(fingerprint, starts_at, status, name, labels, annotations, reason)
 
 
-def _legacy(root: _Root, received_s: float, legacy_actuate: str) -> Notification:
+def _legacy(root: _Root, state: str, received_s: float, legacy_actuate: str) -> Notification:
     labels = dict(root.tags or {})
     identity: dict[str, Any] = {"rule": root.ruleId or root.ruleName, **labels}
     name = labels["alertname"] = root.ruleName or "legacy alert"
     if legacy_actuate:
         labels.setdefault("actuate", legacy_actuate)
-    status = _LEGACY_STATES.get(root.state, IGNORED)
-    reason = root.state if status == UNKNOWN else ""
+    status = _LEGACY_STATES.get(state, IGNORED)
+    reason = state if status == UNKNOWN else ""
     if status == IGNORED:
-        reason = f"state {root.state!r} changes nothing"
+        reason = f"state {state!r} changes nothing"
     annotations = {"summary": root.message} if root.message else {}
     return Notification(_derived(identity), received_s, status, name, labels, annotations, reason)
 

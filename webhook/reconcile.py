@@ -163,14 +163,12 @@ class Reconciler:
         if time.monotonic() >= self._next_prune:
             self._next_prune = time.monotonic() + _PRUNE_S
             self._send(lambda: self._claims.prune(now_s), publisher.NEW)
-        if not self._connected():
-            return
-        self._answer_infos(now_s)
-        self._reissue(self._due(now_s), now_s, publisher.RENEWED)
-        if self.settled and (self._all_at_once or time.monotonic() >= self._next_survey):
+        if self._connected():
+            self._answer_infos(now_s)
+            self._reissue(self._due(now_s), now_s, publisher.RENEWED)
+        if time.monotonic() >= self._next_survey or (self._all_at_once and self.settled):
             self._next_survey = time.monotonic() + min(_SURVEY_S, self._reconcile_s)
-            self._survey(now_s, at_once=self._all_at_once)
-            self._all_at_once = False
+            self._survey(now_s)
 
     def _due(self, now_s: float) -> list[Pin]:
         with self._database.lock:
@@ -194,12 +192,13 @@ class Reconciler:
                     again.append(pin)
         self._reissue(again, now_s, publisher.RECONCILED)
 
-    def _survey(self, now_s: float, *, at_once: bool) -> None:
+    def _survey(self, now_s: float) -> None:
         """Compare every pin's command with what the broker holds and what the device reports."""
         with self._database.lock:
             stand = self._commands.all()
             metrics.CLAIMS.set(len(self._claims.all()))
-        wait_s = {"broker": _CORRECTION_S, "device": self._reconcile_s}
+        wait_s = {"broker": min(_CORRECTION_S, self._reconcile_s), "device": self._reconcile_s}
+        at_once = self._all_at_once
         again: list[Pin] = []
         drifting = 0
         for pin in stand.keys() | self._observed.retained.keys() | self._observed.reported.keys():
@@ -212,9 +211,11 @@ class Reconciler:
             since_s = drift_since_s(command, reported)
             drifting += since_s is not None and now_s - since_s > self._drift_s
         metrics.DRIFT_PINS.set(drifting)
-        if again:
-            self._log.info("commands differ", pins=len(again), first="/".join(again[0]))
-        self._reissue(again, now_s, publisher.RECONCILED)
+        if self.settled:
+            self._all_at_once = False
+            if again:
+                self._log.info("commands differ", pins=len(again), first="/".join(again[0]))
+            self._reissue(again, now_s, publisher.RECONCILED)
 
     def _reissue(self, pins: Iterable[Pin], now_s: float, reason: str) -> None:
         wanted = list(pins)

@@ -1,0 +1,93 @@
+"""A webhook as a process, with its own database and the test's broker."""
+
+import base64
+import http.client
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.broker import Broker
+from tests.support.ports import free_port
+from tests.support.processes import Child
+from tests.support.wait import until
+
+PASSWORDS = {"alerts": "alert-secret", "operator": "operator-secret"}
+
+
+class Webhook:
+    """A webhook that the test may kill and start again on the same port and database."""
+
+    def __init__(self, spawn: Callable[..., Child], broker: Broker, folder: Path, flags: dict[str, object]) -> None:
+        self.port = free_port()
+        self.database = folder / "claims.db"
+        self._spawn = spawn
+        self._env = {
+            **broker.environment(),
+            "PINLOOP_ALERT_PASSWORD": PASSWORDS["alerts"],
+            "PINLOOP_OPERATOR_PASSWORD": PASSWORDS["operator"],
+            "PINLOOP_HTTP_PORT": str(self.port),
+            "PINLOOP_CLAIMS_PATH": str(self.database),
+            **{f"PINLOOP_{name.upper()}": str(value) for name, value in flags.items()},
+        }
+
+    def launch(self) -> Child:
+        """Start a process without waiting for anything."""
+        return self._spawn(["python", "-m", "webhook"], env=self._env)
+
+    def start(self) -> "Webhook":
+        """Start it and wait until it is ready."""
+        self.process = self.launch()
+        until(lambda: self.call("GET", "/readyz")[0] == 200, 10, "the webhook is ready")
+        return self
+
+    def call(self, method: str, path: str, body: Any = None, user: str = "operator", password: str = "") -> Any:
+        """Return (status, decoded JSON or text); `body` may be bytes or anything that JSON knows."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+            word = base64.b64encode(f"{user}:{password or PASSWORDS.get(user)}".encode()).decode()
+            connection.request(method, path, data, {"Authorization": f"Basic {word}"} if user else {})
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            return answer.status, json.loads(text) if "json" in answer.headers["Content-Type"] else text
+        finally:
+            connection.close()
+
+    def alert(self, name: str, actuate: str, status: str = "firing", episode: int = 0, **labels: str) -> dict[str, Any]:
+        """Post one alert in Alertmanager's format and return the answer."""
+        one = {
+            "status": status,
+            "labels": {"alertname": name, "actuate": actuate, **labels},
+            "annotations": {},
+            "startsAt": f"2026-01-01T00:00:{episode:02d}Z",
+            "fingerprint": f"{name}-{actuate}"[:64],
+        }
+        status_code, answer = self.call("POST", "/alert", {"version": "4", "alerts": [one]}, "alerts")
+        assert status_code == 200, answer
+        return dict(answer)
+
+    def pin(self, device: str, pin: str) -> dict[str, Any]:
+        """Return GET /pins/<device>/<pin>."""
+        status, facts = self.call("GET", f"/pins/{device}/{pin}")
+        assert status == 200, facts
+        return dict(facts)
+
+    def metric(self, line: str) -> float:
+        """Return the value of the metric whose line begins with `line`, 0 when there is none."""
+        text = self.call("GET", "/metrics", user="")[1]
+        return next((float(row.split()[-1]) for row in text.splitlines() if row.startswith(line)), 0.0)
+
+
+@pytest.fixture
+def make_webhook(spawn: Callable[..., Child], broker: Broker, tmp_path: Path) -> Callable[..., Webhook]:
+    """Return `make_webhook(ttl_s=..., ...)`: a webhook that is not started yet."""
+    return lambda **flags: Webhook(spawn, broker, tmp_path, flags)
+
+
+@pytest.fixture
+def webhook(make_webhook: Callable[..., Webhook]) -> Webhook:
+    """A webhook that runs, with intervals short enough to be waited for."""
+    return make_webhook(reconcile_s=0.5).start()

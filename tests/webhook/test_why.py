@@ -1,0 +1,50 @@
+"""The answer to "why is this pin on?"."""
+
+import re
+from typing import Any
+
+import pytest
+
+from webhook.why import sentence
+
+NOW_S = 1_800_000_000.0
+
+
+def pin(desired: dict[str, Any] | None, reported: dict[str, Any] | None = None, drift_s: float | None = None) -> Any:
+    return {"desired": desired, "reported": reported, "drift_s": drift_s}
+
+
+def wish(value: float | None = 1, slot: str = "alert", source: str = "too-bright") -> dict[str, Any]:
+    return {"value": value, "slot": slot, "source": source, "since_s": NOW_S - 240, "until_s": NOW_S + 60}
+
+
+REPORTED = {"value": 1, "seq": 5, "why": "command", "at_s": NOW_S}
+
+CASES = [
+    (
+        (pin(wish(), REPORTED), False, NOW_S - 240, 0.012),
+        "on for 4 min: alert too-bright (slot alert) asks for 1 until TIME unless renewed; "
+        "reported 1 (command), 12 ms after the command",
+    ),
+    (
+        (pin(wish(40, "manual", "ana"), {**REPORTED, "value": 0, "why": "guard"}, 45.0), True, NOW_S - 3700, None),
+        "at 40 for 1 h 1 min: person ana (slot manual) asks for 40 until TIME; reported 0 (guard); "
+        "it has not followed for 45 s",
+    ),
+    (
+        (pin(wish(0, "unknown", "dry")), False, NOW_S - 90000, None),
+        "the safe value 0 for 1 day: alert dry ended without saying whether its condition did; "
+        "the device has reported nothing",
+    ),
+    (
+        (pin(None, {**REPORTED, "why": "released"}), False, NOW_S - 7200, None),
+        "released for 2 h: no claim, so the device keeps its default; reported 1 (released)",
+    ),
+    ((pin(None), False, None, None), "no claim, and never had one; the device has reported nothing"),
+]
+
+
+@pytest.mark.parametrize(("facts", "text"), CASES, ids=["alert", "person", "unknown", "released", "nothing"])
+def test_the_sentence_says_who_what_since_when_and_until_when(facts: tuple[Any, ...], text: str) -> None:
+    """For every kind of reason."""
+    assert re.sub(r"\d\d:\d\d:\d\d", "TIME", sentence(*facts, NOW_S)) == text
