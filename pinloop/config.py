@@ -11,7 +11,9 @@ SERVICES = ("listener", "rules", "webhook", "hub")
 @click.argument("service", type=click.Choice(SERVICES))
 @click.option("--markdown", is_flag=True, help="A table for the documentation instead of a sample file.")
 def config(service: str, markdown: bool) -> None:
-    """Print every setting of SERVICE with its default, as the start of a pinloop.toml.
+    """Print a sample settings file.
+
+    Every setting of SERVICE with its default and what it is.
 
     \b
     Example:

@@ -37,8 +37,9 @@ rules:
 @click.option("--engine", type=click.Choice(["auto", "micropython", "cpython"]), default="auto", show_default=True,
               help="What runs the virtual devices' firmware.")  # fmt: skip
 def demo(as_json: bool, deadline_s: float, engine: str) -> None:
-    """Run the loop in a temporary folder until one full turn was seen, and print it.
+    """Show one turn of the loop, then stop.
 
+    Runs the loop in a temporary folder until a full turn was seen, and prints it as a timeline.
     A virtual potentiometer rises above 80 %: its reading is stored, an alert fires, the webhook makes a claim and
     sends a command, a virtual device switches a pin and reports it. The reading falls below 70 %, the alert resolves,
     and the pin goes back. Takes less than 30 seconds, needs no terminal, leaves nothing behind.

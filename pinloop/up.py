@@ -41,9 +41,9 @@ def up(
     engine: str,
     **ports: int,
 ) -> None:
-    """Run broker, listener, rules, webhook, console and two virtual devices.
+    """Run the whole loop on this machine.
 
-    Needs no Docker, no root and no other server. Ctrl-C stops everything and keeps the data.
+    Starts broker, listener, rules, webhook, console and two virtual devices. Needs no Docker, no root and no other server. Ctrl-C stops everything and keeps the data.
 
     \b
     Examples:

@@ -24,12 +24,14 @@ __all__ = ["PlainScreen", "Prober", "Screen", "state_of"]
 
 # part -> (metric, what it counts); summed over its labels.
 _DOING = {
-    "listener": (("listener_readings_written_total", "readings stored"),),
+    "listener": (("listener_points_stored_total", "points stored"), ("listener_dead_letters_total", "dead letters")),
     "rules": (("rules_readings_evaluated_total", "readings evaluated"), ("rules_alerts_firing", "firing")),
-    "webhook": (("webhook_claims_active", "claims"), ("webhook_commands_published_total", "commands sent")),
-    "hub": (("hub_devices_online", "devices online"),),
+    "webhook": (("webhook_claims", "claims"), ("webhook_commands_published_total", "commands sent")),
+    "hub": (("hub_event_streams", "pages open"),),
 }
 
+# So long a part that is not ready yet is "starting" and no reason to worry.
+_STARTING_S = 10.0
 _STYLES = {"ready": "green", "running": "green", "starting": "yellow", "not ready": "yellow", "restarting": "red"}
 
 
@@ -66,9 +68,11 @@ def state_of(runner: Runner, prober: Prober) -> tuple[str, str]:
         return "restarting", f"in {wait_s:.0f} s: {runner.ended}"
     if not runner.part.ready_url:
         return "running", runner.last_line() if name.startswith("device") else ""
-    if name not in prober.ready:
+    if prober.ready.get(name):
+        return "ready", prober.doing[name]
+    if runner.age_s < _STARTING_S:
         return "starting", ""
-    return ("ready" if prober.ready[name] else "not ready"), prober.doing[name]
+    return "not ready", prober.doing.get(name, "")
 
 
 def _ask(name: str, ready_url: str) -> tuple[bool, str]:
@@ -150,12 +154,13 @@ class Screen:
         head = Table.grid(padding=(0, 2))
         for key, value in self._header:
             head.add_row(Text(key, style="dim"), Text(value, overflow="fold"))
-        table = Table(box=None, padding=(0, 2), header_style="dim")
-        for title in ("part", "state", "address", "doing"):
-            table.add_column(title, no_wrap=True, overflow="ellipsis")
+        table = Table(box=None, padding=(0, 2), header_style="dim", expand=True)
+        for title, width in (("part", 13), ("state", 12), ("address", 15)):
+            table.add_column(title, no_wrap=True, min_width=width)
+        table.add_column("doing", no_wrap=True, overflow="ellipsis", ratio=1)
         for runner in runners:
             state, doing = state_of(runner, prober)
-            restarts = f" ({runner.restarts} restarts)" if runner.restarts else ""
+            restarts = f" ({runner.restarts}x)" if runner.restarts else ""
             style = _STYLES[state]
             table.add_row(runner.part.name, Text(state + restarts, style=style), runner.part.address, Text(doing))
         lines = [Text(event, style="dim", no_wrap=True, overflow="ellipsis") for event in self._events]

@@ -66,6 +66,11 @@ class Runner:
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    @property
+    def age_s(self) -> float:
+        """Seconds since the process was started."""
+        return time.monotonic() - self._started_at_s
+
     def start(self) -> None:
         """Start the process; its output is appended to `log`."""
         with contextlib.suppress(FileNotFoundError):
@@ -91,7 +96,7 @@ class Runner:
         if self.process is not None:
             code = self.process.returncode
             self.process = None
-            self._failures = 0 if now_s - self._started_at_s > _STEADY_S else self._failures + 1
+            self._failures = 0 if self.age_s > _STEADY_S else self._failures + 1
             delay_s = min(_LONGEST_BACK_OFF_S, _FIRST_BACK_OFF_S * 2 ** max(0, self._failures - 1))
             self.starts_again_at_s = now_s + delay_s
             how = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"

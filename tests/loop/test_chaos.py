@@ -23,6 +23,7 @@ from pinloop.local.layout import Layout, Ports
 from pinloop.local.run import Loop, running_loop
 from store.sqlite import SqliteStore
 from tests.support.ports import free_port
+from tests.support.processes import children, descendants
 from tests.support.requirements import missing, need
 from tests.support.wait import until
 
@@ -132,16 +133,6 @@ def stored_samples(path: Path) -> collections.Counter[tuple[str, int]]:
         return collections.Counter((boot, n) for _, boot, n in store.identities(10**6))
     finally:
         store.close()
-
-
-def children(pid: int) -> list[int]:
-    """Return the direct children of a process."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def descendants(pid: int) -> list[int]:
-    """Return all processes below a process."""
-    return [below for child in children(pid) for below in (child, *descendants(child))]
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ class Child(subprocess.Popen):  # type: ignore[type-arg]
         return self.output.read_text(errors="replace")
 
     def end(self, timeout_s: float = 5) -> int:
-        """Stop it with SIGTERM, after `timeout_s` seconds with SIGKILL, and everything that it started; return its code."""
+        """Stop it with SIGTERM, after `timeout_s` seconds SIGKILL it and all that it started; return its code."""
         if self.poll() is None:
             self.terminate()
             try:
@@ -63,6 +63,16 @@ def start(args: Sequence[str | Path], output: Path, env: Mapping[str, str] | Non
         )
     child.output = output
     return child
+
+
+def children(pid: int) -> list[int]:
+    """Return the direct children of a process (Linux)."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def descendants(pid: int) -> list[int]:
+    """Return all processes below a process."""
+    return [below for child in children(pid) for below in (child, *descendants(child))]
 
 
 @contextlib.contextmanager
