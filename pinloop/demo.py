@@ -5,7 +5,6 @@ import signal
 import socket
 import sys
 import tempfile
-from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -73,13 +72,15 @@ def demo(as_json: bool, deadline_s: float, engine: str) -> None:
 
 def _observe(layout: "Layout", ports: "Ports", deadline_s: float, tend: Any) -> "Turn":
     from pinloop.turn import Watch
+    from service import logs
     from service.mqtt import Session
-    from service.settings import MqttSettings
+    from service.settings import LogSettings, MqttSettings
     from store import StoreSettings, open_store
 
     def secret(name: str) -> str:
         return layout.password(name).read_text(encoding="ascii").strip()
 
+    logs.setup("demo", LogSettings(log_level="error"))  # the timeline is all there is to say
     store = open_store(StoreSettings(store_url=f"sqlite:{layout.store}"))
     webhook = _Webhook(ports.webhook, secret("operator"))
 
@@ -113,22 +114,16 @@ class _Webhook:
 
         try:
             alerts = self._pool.request("GET", "/alerts").json()["alerts"]
-            claims = self._pool.request("GET", "/claims").json()["claims"]
+            changes = self._pool.request("GET", "/pins/lights/red/why").json()["changes"]
         except (urllib3.exceptions.HTTPError, ValueError, KeyError):
             return None, None, None  # not up yet
-        claimed = [claim["since_s"] for claim in claims if (claim["device"], claim["pin"]) == ("lights", "red")]
-        for alert in alerts:
-            resolved_s = alert["since_s"] if alert["status"] != "firing" else None
-            return _seconds(alert["starts_at"]), (claimed[0] if claimed else None), resolved_s
-        return None, None, None
+        fired_s = next((alert["starts_at"] for alert in alerts), None)
+        resolved_s = next((alert["seen_s"] for alert in alerts if alert["status"] == "resolved"), None)
+        claimed_s = next((change["at_s"] for change in changes if change["value"] == 1), None)
+        return fired_s, claimed_s, resolved_s
 
     def close(self) -> None:
         self._pool.close()
-
-
-def _seconds(timestamp: str) -> float:
-    """Return an RFC 3339 time as seconds since 1970."""
-    return datetime.fromisoformat(timestamp).timestamp()
 
 
 def _print(turn: "Turn", deadline_s: float, hint: str) -> None:

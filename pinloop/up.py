@@ -43,7 +43,8 @@ def up(
 ) -> None:
     """Run the whole loop on this machine.
 
-    Starts broker, listener, rules, webhook, console and two virtual devices. Needs no Docker, no root and no other server. Ctrl-C stops everything and keeps the data.
+    Starts broker, listener, rules, webhook, console and two virtual devices. Needs no Docker, no root
+    and no other server. Ctrl-C stops everything and keeps the data.
 
     \b
     Examples:

@@ -88,6 +88,7 @@ class Session:
         self._on_disconnected = on_disconnected
         self._up = threading.Event()
         self._failures = 0
+        self._stopping = False
         self._log = logs.get("mqtt")
         self._client = client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -114,6 +115,7 @@ class Session:
 
     def stop(self) -> None:
         """Disconnect cleanly; the broker does not publish a will."""
+        self._stopping = True
         self._client.disconnect()
         self._client.loop_stop()
         self._up.clear()
@@ -193,7 +195,7 @@ class Session:
         self._up.clear()
         CONNECTED.set(0)
         self._back_off()
-        if was_up:
+        if was_up and not self._stopping:
             self._log.warning("broker connection ended", broker=self.address, reason=str(reason))
             if self._on_disconnected:
                 self._guarded(self._on_disconnected)

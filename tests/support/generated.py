@@ -15,9 +15,9 @@ from pinloop.config import SERVICES
 SETTINGS_HEAD = """\
 # Settings
 
-Made by `make docs` from the declarations. A setting is, in rising order: its default, a key in `pinloop.toml` (`--config`),
-a variable (also with `_FILE`, naming a file that holds the value), a flag. `PINLOOP_<SERVICE>_X` wins over `PINLOOP_X`.
-`pinloop config SERVICE` prints a sample file.
+Made by `make docs` from the declarations. A setting is, in rising order: its default, a key in `pinloop.toml`
+(`--config`), a variable (also with `_FILE`, naming a file that holds the value), a flag.
+`PINLOOP_<SERVICE>_X` wins over `PINLOOP_X`. `pinloop config SERVICE` prints a sample file.
 """
 
 ROOT = Path(__file__).resolve().parents[2]
