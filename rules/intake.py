@@ -1,0 +1,101 @@
+"""Messages to readings: which values of which device rules may be evaluated for.
+
+Rules are about now, so readings count when they are received. A retained
+message, of unknown age, is no reading; of a back-fill only the newest sample
+is one; a sample that came before (same device, start and number) is not one
+again.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from contract.errors import ContractError
+from contract.readings import Sample, decode_reading, decode_readings
+from contract.topics import READING, READINGS, Topics, is_device, is_name
+from rules import metrics
+from service.errors import SettingsError
+from service.mqtt import Message
+
+__all__ = ["Intake", "Reading", "parse_extra"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One value of one sensor of one device."""
+
+    device: str
+    sensor: str
+    value: float
+
+
+class Intake:
+    """Decodes messages; remembers, for each device and sensor, the newest sample's number.
+
+    Args:
+        topics: of the contract.
+        extra: topic -> (device, sensor) for devices that publish a bare number elsewhere.
+    """
+
+    def __init__(self, topics: Topics, extra: Mapping[str, tuple[str, str]]) -> None:
+        self._topics = topics
+        self._extra = dict(extra)
+        self._newest: dict[tuple[str, str], tuple[str, int]] = {}  # (device, sensor) -> (boot, n)
+
+    def filters(self) -> list[tuple[str, int]]:
+        """Return the subscriptions, with their QoS."""
+        return [(topic, 1) for topic in (self._topics.every(READING), self._topics.every(READINGS), *self._extra)]
+
+    def readings(self, message: Message) -> Iterator[Reading]:
+        """Yield what is new in a message; what is not is counted by reason."""
+        if message.retain:
+            metrics.IGNORED.labels("retained").inc()
+            return
+        try:
+            device, samples = self._decode(message)
+        except ContractError:
+            metrics.IGNORED.labels("invalid").inc()
+            return
+        newest: dict[str, tuple[Sample, float]] = {}
+        for sample in samples:
+            for sensor, value in sample.values.items():
+                newest[sensor] = (sample, value)
+        for sensor, (sample, value) in newest.items():
+            if self._is_new(device, sensor, sample):
+                yield Reading(device, sensor, value)
+            else:
+                metrics.IGNORED.labels("repeated").inc()
+
+    def _decode(self, message: Message) -> tuple[str, list[Sample]]:
+        payload = bytes(message.payload)
+        if message.topic in self._extra:
+            device, sensor = self._extra[message.topic]
+            return device, [decode_reading(sensor, payload)]
+        topic = self._topics.parse(message.topic)
+        if topic.kind == READING:
+            return topic.device, [decode_reading(topic.name, payload)]
+        return topic.device, decode_readings(payload)
+
+    def _is_new(self, device: str, sensor: str, sample: Sample) -> bool:
+        if sample.n is None or not sample.boot:
+            return True  # a device that does not say which start it counts from may have started again
+        boot, n = self._newest.get((device, sensor), ("", -1))
+        if sample.boot == boot and sample.n <= n:
+            return False
+        self._newest[device, sensor] = (sample.boot, sample.n)
+        return True
+
+
+def parse_extra(text: str) -> dict[str, tuple[str, str]]:
+    """Return topic -> (device, sensor) from `topic=device/sensor,...`.
+
+    Raises:
+        SettingsError: an entry is outside that grammar.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        topic, _, target = entry.partition("=")
+        device, _, sensor = target.partition("/")
+        if not topic or any(char in "+#\0" for char in topic) or not is_device(device) or not is_name(sensor):
+            raise SettingsError(f"--topics-extra: {entry!r} is not topic=device/sensor")
+        found[topic] = (device, sensor)
+    return found

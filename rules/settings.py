@@ -1,0 +1,52 @@
+"""The settings of `rules`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import urllib3
+
+from rules.model import GRAFANA, STREAM
+from service.errors import SettingsError
+from service.settings import HttpSettings, LogSettings, MqttSettings, setting
+
+__all__ = ["Settings", "require"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(MqttSettings, HttpSettings, LogSettings):
+    """Evaluates the rules file on readings as they arrive, and posts alerts to the webhook."""
+
+    http_port: int = setting(8083, "TCP port of health, metrics and /rules; 0 takes a free one.", least=0, most=65535)
+    rules_path: Path = setting(
+        Path("rules.yml"), "The rules file; taken over by itself when it changes, and on SIGHUP."
+    )
+    state_path: Path = setting(Path("data/rules.db"), "The state database (SQLite): alerts that fire.")
+    engines: str = setting(
+        STREAM,
+        "Rules of which engine are evaluated here; both where there is no Grafana.",
+        choices=(STREAM, f"{STREAM},{GRAFANA}"),
+    )
+    webhook_url: str = setting("http://127.0.0.1:8081/alert", "Where alerts are posted.")
+    webhook_user: str = setting("alerts", "User name at the webhook.")
+    webhook_password: str = setting("", "Password at the webhook; empty: none is sent.", secret=True)
+    reassert_s: float = setting(
+        60.0, "Seconds after which a firing alert is posted again; the webhook lets claims end after 300.", least=1
+    )
+    topics_extra: str = setting(
+        "", 'Topics of devices that do not keep to the contract, "topic=device/sensor,..." ("/pot=seed/pot").'
+    )
+
+
+def require(settings: Settings) -> None:
+    """Check what a declaration cannot say.
+
+    Raises:
+        SettingsError: `webhook_url` is no http or https URL with a host.
+    """
+    try:
+        url = urllib3.util.parse_url(settings.webhook_url)
+        good = url.scheme in ("http", "https") and bool(url.host)
+    except urllib3.exceptions.LocationParseError:
+        good = False
+    if not good:
+        raise SettingsError(f"--webhook-url: {settings.webhook_url!r} is not http://HOST:PORT/PATH")
