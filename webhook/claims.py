@@ -30,7 +30,7 @@ _FORGET_ALERTS_S = 7 * 86400
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of one notification; `outcome` is one of episodes.OUTCOMES."""
+    """What became of one notification; `outcome` is one of those of `episodes`."""
 
     fingerprint: str
     name: str
@@ -139,10 +139,12 @@ class Claims:
             return {(device, row["pin"]) for row in self._rows("SELECT pin FROM claims WHERE device = ?", device)}
 
     def alerts(self, most_ended: int) -> list[sqlite3.Row]:
-        """Return the alerts that fire, then the last `most_ended` that do not, each the newest first."""
+        """Return the alerts that fire, then the last `most_ended` that ended or expired, each the newest first."""
+        firing = "status = 'firing' AND outcome != 'expired'"
         with self._database.lock:
-            return self._rows("SELECT * FROM alerts WHERE status = 'firing' ORDER BY since_s DESC") + self._rows(
-                "SELECT * FROM alerts WHERE status != 'firing' ORDER BY seen_s DESC LIMIT ?", most_ended
+            return self._rows(f"SELECT * FROM alerts WHERE {firing} ORDER BY since_s DESC") + self._rows(  # noqa: S608
+                f"SELECT * FROM alerts WHERE NOT ({firing}) ORDER BY seen_s DESC LIMIT ?",  # noqa: S608
+                most_ended,
             )
 
     def _note(self, notification: Notification, now_s: float, touched: dict[Pin, str]) -> Result:

@@ -9,23 +9,22 @@ their order.
 
 from webhook.dialects import FIRING, IGNORED, RESOLVED, UNKNOWN, Notification
 
-__all__ = ["CLAIMED", "DUPLICATE", "OUTCOMES", "RENEWED", "STALE", "WITHDRAWN", "judge"]
+__all__ = ["CLAIMED", "DUPLICATE", "RENEWED", "STALE", "WITHDRAWN", "judge"]
 
 CLAIMED = "claimed"
 RENEWED = "renewed"
 WITHDRAWN = "withdrawn"
 DUPLICATE = "duplicate"
 STALE = "stale"
-OUTCOMES = (CLAIMED, RENEWED, WITHDRAWN, UNKNOWN, IGNORED, DUPLICATE, STALE)
 
 _STRENGTH = {FIRING: 0, UNKNOWN: 1, RESOLVED: 2}
 
 
 def judge(previous: tuple[float, str] | None, notification: Notification) -> str:
-    """Return what `notification` does, one of OUTCOMES.
+    """Return what `notification` does: its outcome.
 
     CLAIMED and RENEWED (re-)assert the alert's claims, WITHDRAWN ends them, UNKNOWN replaces them by a wish for the
-    safe value; DUPLICATE and STALE change nothing.
+    safe value; DUPLICATE, STALE and IGNORED change nothing.
 
     Args:
         previous: (starts_at, status) that stands for this fingerprint, None when it is new.

@@ -52,7 +52,7 @@ class Facts:
                 "starts_at": row["starts_at"],
                 "since_s": row["since_s"],
                 "seen_s": row["seen_s"],
-                "status": row["status"],
+                "status": "expired" if row["outcome"] == "expired" else row["status"],
                 "targets": json.loads(row["targets"]),
                 "outcome": row["outcome"],
                 "reason": row["reason"],

@@ -194,11 +194,14 @@ class Reconciler:
 
     def _survey(self, now_s: float) -> None:
         """Compare every pin's command with what the broker holds and what the device reports."""
+        settled = self.settled
+        at_once = settled and self._all_at_once
+        if at_once:
+            self._all_at_once = False  # before reading: a connect from here on asks for another survey
         with self._database.lock:
             stand = self._commands.all()
             metrics.CLAIMS.set(len(self._claims.all()))
         wait_s = {"broker": min(_CORRECTION_S, self._reconcile_s), "device": self._reconcile_s}
-        at_once = self._all_at_once
         again: list[Pin] = []
         drifting = 0
         for pin in stand.keys() | self._observed.retained.keys() | self._observed.reported.keys():
@@ -211,10 +214,8 @@ class Reconciler:
             since_s = drift_since_s(command, reported)
             drifting += since_s is not None and now_s - since_s > self._drift_s
         metrics.DRIFT_PINS.set(drifting)
-        if self.settled:
-            self._all_at_once = False
-            if again:
-                self._log.info("commands differ", pins=len(again), first="/".join(again[0]))
+        if settled and again:
+            self._log.info("commands differ", pins=len(again), first="/".join(again[0]))
             self._reissue(again, now_s, publisher.RECONCILED)
 
     def _reissue(self, pins: Iterable[Pin], now_s: float, reason: str) -> None:

@@ -32,7 +32,9 @@ class Settings(MqttSettings, HttpSettings, LogSettings):
         30.0, "Seconds after which a command that a device does not report is sent again.", least=0.1
     )
     drift_s: float = setting(30.0, "Seconds after which a pin that is not what it should be counts as drift.", least=0)
-    body_max_bytes: int = setting(1 << 20, "Longest body of a request in bytes.", least=1024, most=1 << 23)
+    body_max_bytes: int = setting(
+        1 << 22, "Longest body of a request in bytes; about 4000 alerts fit.", least=1024, most=1 << 23
+    )
     preferences: str = setting(
         "", "Who wins within a slot, by pin: high (default), low or newest, as lights/red=low,pump/main=newest."
     )

@@ -3,14 +3,15 @@
 import base64
 import http.client
 import json
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.broker import Broker
-from tests.support.ports import free_port
 from tests.support.processes import Child
 from tests.support.wait import until
 
@@ -18,17 +19,18 @@ PASSWORDS = {"alerts": "alert-secret", "operator": "operator-secret"}
 
 
 class Webhook:
-    """A webhook that the test may kill and start again on the same port and database."""
+    """A webhook that the test may kill and start again on the same database."""
 
     def __init__(self, spawn: Callable[..., Child], broker: Broker, folder: Path, flags: dict[str, object]) -> None:
-        self.port = free_port()
+        self.port = 0
         self.database = folder / "claims.db"
+        self.process: Child | None = None
         self._spawn = spawn
         self._env = {
             **broker.environment(),
             "PINLOOP_ALERT_PASSWORD": PASSWORDS["alerts"],
             "PINLOOP_OPERATOR_PASSWORD": PASSWORDS["operator"],
-            "PINLOOP_HTTP_PORT": str(self.port),
+            "PINLOOP_HTTP_PORT": "0",
             "PINLOOP_CLAIMS_PATH": str(self.database),
             **{f"PINLOOP_{name.upper()}": str(value) for name, value in flags.items()},
         }
@@ -40,8 +42,20 @@ class Webhook:
     def start(self) -> "Webhook":
         """Start it and wait until it is ready."""
         self.process = self.launch()
+        self.port = until(self._listens_on, 10, "the webhook says where it listens")
         until(lambda: self.call("GET", "/readyz")[0] == 200, 10, "the webhook is ready")
         return self
+
+    def _listens_on(self) -> int:
+        assert self.process is not None
+        lines = (json.loads(line) for line in self.process.text().splitlines())
+        return next(int(line["http"].rpartition(":")[2]) for line in lines if line["event"] == "webhook started")
+
+    def kill(self) -> None:
+        """Kill it with SIGKILL."""
+        if self.process and self.process.poll() is None:
+            os.kill(self.process.pid, signal.SIGKILL)
+            self.process.wait(5)
 
     def call(self, method: str, path: str, body: Any = None, user: str = "operator", password: str = "") -> Any:
         """Return (status, decoded JSON or text); `body` may be bytes or anything that JSON knows."""
@@ -82,9 +96,17 @@ class Webhook:
 
 
 @pytest.fixture
-def make_webhook(spawn: Callable[..., Child], broker: Broker, tmp_path: Path) -> Callable[..., Webhook]:
+def make_webhook(spawn: Callable[..., Child], broker: Broker, tmp_path: Path) -> Iterator[Callable[..., Webhook]]:
     """Return `make_webhook(ttl_s=..., ...)`: a webhook that is not started yet."""
-    return lambda **flags: Webhook(spawn, broker, tmp_path, flags)
+    made: list[Webhook] = []
+
+    def make(**flags: object) -> Webhook:
+        made.append(Webhook(spawn, broker, tmp_path, flags))
+        return made[-1]
+
+    yield make
+    for webhook in made:
+        webhook.kill()
 
 
 @pytest.fixture

@@ -23,18 +23,24 @@ REPORTED = {"value": 1, "seq": 5, "why": "command", "at_s": NOW_S}
 CASES = [
     (
         (pin(wish(), REPORTED), False, NOW_S - 240, 0.012),
-        "on for 4 min: alert too-bright (slot alert) asks for 1 until TIME unless renewed; "
-        "reported 1 (command), 12 ms after the command",
+        (
+            "on for 4 min: alert too-bright (slot alert) asks for 1 until TIME unless renewed; "
+            "reported 1 (command), 12 ms after the command"
+        ),
     ),
     (
         (pin(wish(40, "manual", "ana"), {**REPORTED, "value": 0, "why": "guard"}, 45.0), True, NOW_S - 3700, None),
-        "at 40 for 1 h 1 min: person ana (slot manual) asks for 40 until TIME; reported 0 (guard); "
-        "it has not followed for 45 s",
+        (
+            "at 40 for 1 h 1 min: person ana (slot manual) asks for 40 until TIME; reported 0 (guard); "
+            "it has not followed for 45 s"
+        ),
     ),
     (
         (pin(wish(0, "unknown", "dry")), False, NOW_S - 90000, None),
-        "the safe value 0 for 1 day: alert dry ended without saying whether its condition did; "
-        "the device has reported nothing",
+        (
+            "the safe value 0 for 1 day: alert dry ended without saying whether its condition did; "
+            "the device has reported nothing"
+        ),
     ),
     (
         (pin(None, {**REPORTED, "why": "released"}), False, NOW_S - 7200, None),
