@@ -216,7 +216,10 @@ def main(argv: Sequence[str]) -> int:
     for name in secrets.changed:
         print(f"setup: wrote {name}", file=sys.stderr)
     if arguments.command == "device" and "mosquitto/passwd" in secrets.changed:
-        print("setup: a running broker reads its users again on: docker compose kill -s HUP mosquitto", file=sys.stderr)
+        print(
+            "setup: a running broker reads its users again on: docker compose exec mosquitto sh -c 'kill -HUP 1'",
+            file=sys.stderr,
+        )
     return 0
 
 

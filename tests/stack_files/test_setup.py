@@ -137,7 +137,7 @@ def test_a_device_gets_an_account_and_the_others_keep_theirs(folder: Path, capsy
     said = capsys.readouterr()
     name, password = said.out.split()
     assert name == "pump-1"
-    assert "kill -s HUP mosquitto" in said.err
+    assert "kill -HUP 1" in said.err
     added = set((folder / "mosquitto" / "passwd").read_text().splitlines()) - before
     assert [is_mosquitto_password(line, password) for line in added] == [True]
 
