@@ -10,6 +10,7 @@ import asyncio
 import gc
 import json
 import random
+import time
 from collections import deque
 
 from contract import topics
@@ -26,6 +27,7 @@ from firmware.pins import Output
 from firmware.sensors import open_sensor
 from firmware.supervisor import Supervisor, note
 
+_ASKED = "asked over MQTT"
 _INFO_S = 60
 _TICK_S = 0.1
 _RETRY_S = (0.2, 5)  # first and longest pause between two connections; up to as much again at random
@@ -43,10 +45,8 @@ class App:
         self._started_ms = self._up_ms = board.now_ms()
         self._boot = board.random_name(6)
         self._reset = board.reset_cause()
-        reason = board.load("reason")
-        if reason:
-            self._reset += ": " + reason
-            board.remove("reason")
+        self._reason = board.load("reason")
+        board.remove("reason")
         build = topics.Topics(mqtt.get("prefix", topics.DEFAULT_PREFIX)).build
         self._status = build(topics.STATUS, device)
         self._info = build(topics.INFO, device)
@@ -72,6 +72,8 @@ class App:
 
     async def run(self) -> None:
         """Start every duty and watch them until the chip restarts."""
+        if self._reason and self._reason != _ASKED:
+            await asyncio.sleep(board.PAUSE_S)  # the pins have their boot values already
         start = self._supervisor.start
         self._supervisor.expect("broker", self._config.get("link_limit_s", 600), "no broker for too long")
         start("link", self._link(), 120)
@@ -137,7 +139,7 @@ class App:
             "heap": board.heap_bytes(),
             "boots": board.boots(),
             "boot": self._boot,
-            "reset": self._reset,
+            "reset": self._reset + ": " + self._reason if self._reason else self._reset,
             "uptime_s": (board.now_ms() - self._started_ms) // 1000,
             "dropped": self._dropped,
             "bad": self._bad + self._client.oversized,
@@ -237,7 +239,7 @@ class App:
             return
         do = mapping(json_of(text_of(payload, "cmd", MAX_COMMAND_BYTES), "cmd"), "cmd").get("do")
         if do == "reset":
-            board.reset("asked over MQTT")
+            board.reset(_ASKED)
         elif do == "refresh":
             self._publish_all()
         elif do == "identify":
@@ -265,7 +267,9 @@ def _mapped(payload: bytes, values: dict) -> float:
 def main() -> None:
     """Run until the chip restarts, also when the configuration is bad or the memory too small."""
     try:
-        asyncio.run(App(json.loads(board.load("device.json"))).run())
+        app = App(json.loads(board.load("device.json")))
     except Exception as error:
         note(error)
-        board.reset("failed: " + repr(error))
+        time.sleep(board.PAUSE_S)
+        board.reset("bad configuration: " + repr(error))
+    asyncio.run(app.run())

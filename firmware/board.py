@@ -15,6 +15,8 @@ CHIP = sys.platform if sys.platform in ("esp32", "esp8266") else "virtual"
 ESP8266 = CHIP == "esp8266"
 # Readings kept while there is no broker. A waiting reading takes about 50 bytes; the ESP8266 has 16 kB to spare.
 RING_READINGS = 100 if ESP8266 else 600
+# After a start that failed: a device that restarts in a circle must not wear out its flash. (The virtual board waits.)
+PAUSE_S = 0 if CHIP == "virtual" else 10
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _CAUSES = ("unknown", "power-on", "hard", "watchdog", "deep-sleep", "soft")

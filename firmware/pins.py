@@ -40,7 +40,7 @@ class Output:
         self._drive = drive
         self._epoch = ""
         self._until_ms = None  # the end of the lease
-        self._tripped = False  # max_on_s has switched it off: only another value switches again
+        self._tripped = False  # max_on_s has switched it off: it stays off until somebody asks for that
         self._since_ms = now_ms  # of the last switch between on (not 0) and off
         self._wanted = self.value = limits["boot"]
         self._why = BOOT
@@ -72,7 +72,7 @@ class Output:
         if retained and command.value != limits["safe"] and not limits.get("trust_retained"):
             self.provisional += 1
             return False
-        if command.value != self._wanted:
+        if not command.value:
             self._tripped = False
         self.seq = command.seq
         self._epoch = command.epoch
@@ -92,7 +92,7 @@ class Output:
         before = (self.value, self._why, self._wanted)
         if self._until_ms is not None and now_ms >= self._until_ms:
             self._want(limits["safe"], EXPIRED, now_ms)
-        elif link_down_s >= limits["link_lost_s"] and not limits["hold"] and self._why != LINK_LOST:
+        elif 0 < link_down_s >= limits["link_lost_s"] and not limits["hold"]:
             if self._until_ms is not None or self._wanted != limits["safe"]:
                 self._want(limits["safe"], LINK_LOST, now_ms)
         if limits["max_on_s"] and self.value and now_ms - self._since_ms >= limits["max_on_s"] * 1000:

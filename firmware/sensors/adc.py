@@ -7,6 +7,8 @@ the chip. Source: ESP32 datasheet 4.1.2, MicroPython quick references.
 
 import machine
 
+from firmware import board
+
 
 class Sensor:
     """Config: gpio, decimals (0: whole percents, rounded down, as `analogRead() * 100 / 4095` gives)."""
@@ -14,7 +16,7 @@ class Sensor:
     unit = "%"
 
     def __init__(self, config: dict) -> None:
-        self._adc = machine.ADC(config["gpio"])
+        self._adc = machine.ADC(config["gpio"] if board.ESP8266 else machine.Pin(config["gpio"]))
         self._decimals = config.get("decimals", 0)
         if hasattr(machine.ADC, "ATTN_11DB"):
             self._adc.atten(machine.ADC.ATTN_11DB)

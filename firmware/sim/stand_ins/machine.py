@@ -83,8 +83,8 @@ class ADC:
 
     ATTN_11DB = 3
 
-    def __init__(self, pin: int) -> None:
-        self._name = "adc%d" % pin
+    def __init__(self, pin: Pin) -> None:
+        self._name = "adc%d" % pin.id
 
     def atten(self, attenuation: int) -> None:
         """Do nothing: the file holds what comes after the attenuation."""
