@@ -6,8 +6,7 @@ order in which the claims came.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = [
     "ALERT_SLOTS",
@@ -15,6 +14,7 @@ __all__ = [
     "LOW",
     "MANUAL",
     "NEWEST",
+    "PERSON",
     "PREFERENCES",
     "SAFETY",
     "SLOTS",
@@ -35,6 +35,9 @@ SLOTS = (SAFETY, MANUAL, ALERT, TIMER, THRESHOLD, UNKNOWN)
 # What an alert's label `slot` may say: `manual` is for people.
 ALERT_SLOTS = (SAFETY, ALERT, TIMER, THRESHOLD)
 
+# The owner of a claim that a person holds; no alert has an empty fingerprint.
+PERSON = ""
+
 HIGH = "high"
 LOW = "low"
 NEWEST = "newest"
@@ -43,14 +46,13 @@ PREFERENCES = (HIGH, LOW, NEWEST)
 _RANK = {slot: rank for rank, slot in enumerate(SLOTS)}
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """What one owner wants of one pin.
 
     Attributes:
         device: the device id.
         pin: the pin's name.
-        owner: who holds it, unique per pin: an alert's fingerprint, or "person".
+        owner: who holds it, unique per pin: an alert's fingerprint, or PERSON.
         value: the wanted value; None asks for the pin's safe value (slot `unknown`).
         slot: one of SLOTS.
         source: the alert's name or the person, for people.

@@ -12,17 +12,14 @@ from dataclasses import dataclass
 import msgspec
 
 from contract.errors import ContractError
-from webhook.arbiter import ALERT, ALERT_SLOTS, HIGH, UNKNOWN, Claim, desired, ranked
+from webhook.arbiter import ALERT, ALERT_SLOTS, HIGH, PERSON, UNKNOWN, Claim, desired, ranked
 from webhook.commands import Commands, Pin, PinCommand
 from webhook.database import Database
 from webhook.dialects import IGNORED, RESOLVED, Notification
 from webhook.episodes import CLAIMED, RENEWED, WITHDRAWN, judge
 from webhook.targets import Target, parse_targets
 
-__all__ = ["PERSON", "Claims", "Result"]
-
-PERSON = "person"
-"""The owner of a claim that a person holds."""
+__all__ = ["Claims", "Result"]
 
 # Alerts that were not heard of for a week are forgotten, with the wish for the safe value that they may have left.
 _FORGET_ALERTS_S = 7 * 86400
@@ -142,7 +139,7 @@ class Claims:
         """Return the alerts that fire, then the last `most_ended` that ended or expired, each the newest first."""
         firing = "status = 'firing' AND outcome != 'expired'"
         with self._database.lock:
-            return self._rows(f"SELECT * FROM alerts WHERE {firing} ORDER BY since_s DESC") + self._rows(  # noqa: S608
+            return self._rows(f"SELECT * FROM alerts WHERE {firing} ORDER BY starts_at DESC") + self._rows(  # noqa: S608
                 f"SELECT * FROM alerts WHERE NOT ({firing}) ORDER BY seen_s DESC LIMIT ?",  # noqa: S608
                 most_ended,
             )
@@ -159,6 +156,10 @@ class Claims:
             except ContractError as error:
                 if notification.status != RESOLVED:
                     outcome, reason = IGNORED, str(error)
+            if outcome in (CLAIMED, RENEWED):
+                # The claim stands: the device may come later. But a wrong name must be seen.
+                strange = [f"{one.device}/{one.pin}" for one in targets if self._safe((one.device, one.pin)) is None]
+                reason = f"no device has described {', '.join(strange)}" if strange else reason
             if outcome != IGNORED:
                 self._assert(notification, outcome, targets, slot, now_s, touched)
             self._remember(notification, outcome, reason, targets, now_s)
@@ -184,20 +185,20 @@ class Claims:
                 self._connection.execute(
                     "DELETE FROM claims WHERE device = ? AND pin = ? AND owner = ?", (row["device"], row["pin"], owner)
                 )
-        since_s = min(notification.starts_at, now_s)
         for pin, value in wanted.items():
             touched[pin] = cause
             if outcome == UNKNOWN:
-                self._put(Claim(*pin, owner, None, UNKNOWN, notification.name, since_s, None))
+                claim = Claim(*pin, owner, None, UNKNOWN, notification.name, notification.starts_at, None)
             else:
                 until_s = now_s + self._claim_ttl_s
-                self._put(Claim(*pin, owner, value, slot, notification.name, since_s, until_s))
+                claim = Claim(*pin, owner, value, slot, notification.name, notification.starts_at, until_s)
+            self._put(claim)
 
     def _remember(
         self, notification: Notification, outcome: str, reason: str, targets: list[Target], now_s: float
     ) -> None:
         self._connection.execute(
-            "REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 notification.fingerprint,
                 notification.name,
@@ -208,25 +209,12 @@ class Claims:
                 outcome,
                 reason,
                 msgspec.json.encode([str(target) for target in targets]).decode(),
-                min(notification.starts_at, now_s),
                 now_s,
             ),
         )
 
     def _put(self, claim: Claim) -> None:
-        self._connection.execute(
-            "REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                claim.device,
-                claim.pin,
-                claim.owner,
-                claim.value,
-                claim.slot,
-                claim.source,
-                claim.since_s,
-                claim.until_s,
-            ),
-        )
+        self._connection.execute("REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)", claim)
 
     def _on(self, pin: Pin) -> list[Claim]:
         return [Claim(*row) for row in self._rows("SELECT * FROM claims WHERE device = ? AND pin = ?", *pin)]

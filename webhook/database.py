@@ -26,7 +26,7 @@ _MIGRATIONS = (
     CREATE TABLE alerts (
         fingerprint TEXT PRIMARY KEY, name TEXT NOT NULL, labels TEXT NOT NULL, annotations TEXT NOT NULL,
         starts_at REAL NOT NULL, status TEXT NOT NULL, outcome TEXT NOT NULL, reason TEXT NOT NULL,
-        targets TEXT NOT NULL, since_s REAL NOT NULL, seen_s REAL NOT NULL
+        targets TEXT NOT NULL, seen_s REAL NOT NULL
     ) WITHOUT ROWID;
     CREATE INDEX alerts_seen ON alerts (seen_s);
 

@@ -97,7 +97,7 @@ def decode(body: bytes, received_s: float, legacy_actuate: str = "") -> Body:
 
     Args:
         body: the request's body, JSON.
-        received_s: seconds since 1970. A legacy body has no start: each of them begins an episode when it comes.
+        received_s: seconds since 1970. No episode begins later; a legacy body, which has no start, begins one then.
         legacy_actuate: the targets of a legacy body without a tag `actuate`, "" for none.
 
     Raises:
@@ -113,22 +113,21 @@ def decode(body: bytes, received_s: float, legacy_actuate: str = "") -> Body:
         raise ContractError("body", body[:60], "is not JSON", "json") from None
     if root.alerts is not None:
         dialect = "alertmanager" if str(root.version) == "4" else "grafana"
-        return Body(dialect, list(_each(root.alerts)), root.truncatedAlerts)
+        return Body(dialect, list(_each(root.alerts, received_s)), root.truncatedAlerts)
     if root.state:
         return Body("legacy", [_legacy(root, root.state, received_s, legacy_actuate)])
     raise ContractError("body", body[:60], "has neither alerts nor a state", "dialect")
 
 
-def _each(alerts: list[msgspec.Raw]) -> Iterator[Notification]:
+def _each(alerts: list[msgspec.Raw], received_s: float) -> Iterator[Notification]:
     for index, raw in enumerate(alerts):
         try:
-            alert = _ALERT.decode(raw)
-            yield _notification(alert)
+            yield _notification(_ALERT.decode(raw), received_s)
         except (ValueError, RecursionError) as error:  # one bad alert must not lose the others
             yield Notification("", 0.0, IGNORED, "", {}, {}, f"alerts[{index}]: {error}")
 
 
-def _notification(alert: _Alert) -> Notification:
+def _notification(alert: _Alert, received_s: float) -> Notification:
     labels, annotations = alert.labels or {}, alert.annotations or {}
     name = labels.get("alertname", "")
     status, reason = alert.status, ""
@@ -142,7 +141,8 @@ def _notification(alert: _Alert) -> Notification:
     fingerprint = alert.fingerprint
     if not 0 < len(fingerprint) <= _MAX_FINGERPRINT_CHARS:
         fingerprint = _derived(labels)
-    starts_at = datetime.fromisoformat(alert.startsAt).timestamp()
+    # An episode that began in the future (the sender's clock is ahead) would make every later one stale.
+    starts_at = min(datetime.fromisoformat(alert.startsAt).timestamp(), received_s)
     return Notification(fingerprint, starts_at, status, name, labels, annotations, reason)
 
 

@@ -7,8 +7,8 @@ report. Times are seconds since 1970.
 import json
 from typing import Any
 
-from webhook.arbiter import UNKNOWN, Claim
-from webhook.claims import PERSON, Claims
+from webhook.arbiter import PERSON, UNKNOWN, Claim
+from webhook.claims import Claims
 from webhook.commands import Commands, Pin, PinCommand
 from webhook.database import Database
 from webhook.observed import Observed
@@ -50,7 +50,7 @@ class Facts:
                 "labels": json.loads(row["labels"]),
                 "annotations": json.loads(row["annotations"]),
                 "starts_at": row["starts_at"],
-                "since_s": row["since_s"],
+                "since_s": row["starts_at"],
                 "seen_s": row["seen_s"],
                 "status": "expired" if row["outcome"] == "expired" else row["status"],
                 "targets": json.loads(row["targets"]),
@@ -135,7 +135,7 @@ class Facts:
             "slot": claim.slot,
             "source": claim.source,
             "by": f"{claim.slot} {claim.source}",
-            "fingerprint": "" if claim.owner == PERSON else claim.owner,
+            "fingerprint": claim.owner,
             "since_s": claim.since_s,
             "until_s": claim.until_s,
         }

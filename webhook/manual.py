@@ -10,8 +10,7 @@ import msgspec
 from contract.errors import ContractError
 from contract.limits import MAX_BY_CHARS
 from contract.payloads import number, string
-from webhook.arbiter import MANUAL, SAFETY, Claim
-from webhook.claims import PERSON
+from webhook.arbiter import MANUAL, PERSON, SAFETY, Claim
 from webhook.commands import Pin
 
 __all__ = ["decode_claim", "seconds_of"]

@@ -10,7 +10,7 @@ its info, so nothing here can run in a circle.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from contract.commands import BOOT, COMMAND, EXPIRED, LINK_LOST, RELEASED
@@ -57,7 +57,7 @@ def missing(
     if not online:
         return ""
     if command is None or command.value is None:
-        return "device" if reported is not None and reported.why not in _AT_REST else ""
+        return "device" if reported is not None and reported.why == COMMAND else ""
     return "device" if reported is None or reported.seq != command.seq else ""
 
 
@@ -159,10 +159,10 @@ class Reconciler:
     def _tick(self) -> None:
         now_s = time.time()
         self._record()
-        self._send(lambda: self._claims.expire(now_s), publisher.NEW)
+        self._sender.carry_out(lambda: self._claims.expire(now_s))
         if time.monotonic() >= self._next_prune:
             self._next_prune = time.monotonic() + _PRUNE_S
-            self._send(lambda: self._claims.prune(now_s), publisher.NEW)
+            self._sender.carry_out(lambda: self._claims.prune(now_s))
         if self._connected():
             self._answer_infos(now_s)
             self._reissue(self._due(now_s), now_s, publisher.RENEWED)
@@ -221,10 +221,7 @@ class Reconciler:
     def _reissue(self, pins: Iterable[Pin], now_s: float, reason: str) -> None:
         wanted = list(pins)
         if wanted:
-            self._send(lambda: self._claims.reissue(wanted, now_s), reason)
-
-    def _send(self, decide: Callable[[], Sequence[PinCommand]], reason: str) -> None:
-        self._sender.carry_out(decide, reason)
+            self._sender.carry_out(lambda: self._claims.reissue(wanted, now_s), reason)
 
     def _record(self) -> None:
         """Write down which commands were acknowledged and reported."""

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import StartError
-from webhook.arbiter import Claim
-from webhook.claims import PERSON, Claims
+from webhook.arbiter import PERSON, Claim
+from webhook.claims import Claims
 from webhook.commands import Commands, PinCommand
 from webhook.database import Database
 from webhook.dialects import FIRING, IGNORED, RESOLVED, UNKNOWN, Notification
@@ -76,6 +76,21 @@ def test_an_alert_claims_renews_and_withdraws(desk: Desk) -> None:
     results, commands = desk.claims.notify([notice(RESOLVED)], NOW_S + 90)
     assert (results[0].outcome, [one.value for one in commands]) == ("withdrawn", [None])
     assert desk.claims.all() == []
+
+
+def test_a_claim_on_a_pin_that_no_device_has_described_stands_and_is_told(desk: Desk) -> None:
+    """The device may come later; a wrong name must be seen."""
+    result = desk.claims.notify([notice(actuate="lights/red=1,lights/rde=1")], NOW_S)[0][0]
+    assert (result.outcome, result.reason) == ("claimed", "no device has described lights/rde")
+    assert desk.value(("lights", "rde")) == 1
+
+
+def test_an_alert_cannot_take_the_place_of_a_person(desk: Desk) -> None:
+    """Whatever it calls itself, `person` included."""
+    desk.claims.hold(Claim(*PIN, PERSON, 0, "manual", "ana", NOW_S, NOW_S + 600), NOW_S)
+    for name in ("person", "manual"):
+        desk.claims.notify([notice(fingerprint=name), notice(RESOLVED, NOW_S + 1, name)], NOW_S)
+    assert [claim.source for claim in desk.claims.all()] == ["ana"]
 
 
 def test_whole_numbers_stay_whole(desk: Desk) -> None:

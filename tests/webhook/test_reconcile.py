@@ -29,6 +29,7 @@ def said(value: float, seq: int, why: str) -> Reported:
         (RELEASED, PAYLOAD, None, True, "broker"),
         (None, b"", said(0, 0, "boot"), True, ""),
         (None, b"", said(1, 3, "command"), True, "device"),
+        (None, b"", said(1, 0, "local"), True, ""),
         (None, PAYLOAD, None, False, "broker"),
     ],
 )
