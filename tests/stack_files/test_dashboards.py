@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from store.lines import lines
 from store.points import Point
 from tests.support.ports import free_port
 from tests.support.processes import start
+from tests.support.requirements import need
 from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
@@ -96,9 +96,7 @@ def test_the_variable_of_sensors_leaves_out_what_is_no_sensor() -> None:
 @pytest.fixture(scope="module")
 def influx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Query]:
     """A real InfluxDB 1 (the same InfluxQL) with a few minutes of a small world; returns a function that asks it."""
-    program = os.environ.get("INFLUXD") or shutil.which("influxd")
-    if not program:
-        pytest.skip("influxd is not installed: apt-get install influxdb, or name one in $INFLUXD")
+    program = need("influxd", "apt-get install influxdb")
     folder = tmp_path_factory.mktemp("influx")
     port, rpc = free_port(), free_port()
     settings = {
