@@ -3,6 +3,7 @@
 import contextlib
 import socket
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -74,9 +75,13 @@ def running_loop(
         parts += [device_part(layout, device, engine) for device in VIRTUAL_DEVICES] if virtual else []
         supervisor = Supervisor(parts, layout.logs, on_event)
         try:
-            if not supervisor.start({"broker": lambda: _accepts(ports.mqtt)}):
-                broker = supervisor.runners[0]
-                raise PinloopError(f"the broker did not start: {broker.last_line()}", f"Its log is {broker.log}.")
+            waits = {parts[1].name: lambda: _accepts(ports.mqtt)}
+            # A broker acknowledges readings that nobody has subscribed to: the very first ones wait for the listener.
+            waits |= {parts[5].name: lambda: _ready(ports.listener)} if virtual else {}
+            stuck = supervisor.start(waits)
+            if stuck:
+                late = supervisor.runners[0 if stuck == parts[1].name else 2]
+                raise PinloopError(f"the {late.part.name} did not start: {late.last_line()}", f"Its log is {late.log}.")
             describe(layout, ports)
             broker_name = "mosquitto" if mosquitto else "amqtt (embedded; install mosquitto for real use)"
             yield Loop(supervisor, broker_name, found.name if found else "none")
@@ -90,6 +95,14 @@ def tend_until(loop: Loop, stop: threading.Event, refresh: Callable[[], None]) -
     while not stop.wait(0.2):
         loop.supervisor.tend()
         refresh()
+
+
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def _accepts(port: int) -> bool:

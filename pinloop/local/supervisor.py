@@ -19,8 +19,8 @@ from pathlib import Path
 __all__ = ["Part", "Runner", "Supervisor"]
 
 _FIRST_BACK_OFF_S = 0.5
-_LONGEST_BACK_OFF_S = 30.0
-_STEADY_S = 30.0  # a part that ran this long starts again without back-off
+_LONGEST_BACK_OFF_S = 5.0  # pins are being held by leases meanwhile: better a wasted start than a late one
+_STEADY_S = 10.0  # a part that ran this long starts again without back-off
 _STOP_TIMEOUT_S = 8.0
 _LOG_LIMIT_BYTES = 5_000_000
 
@@ -65,6 +65,11 @@ class Runner:
     @property
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    @property
+    def started(self) -> bool:
+        """Whether it was ever started."""
+        return self._started_at_s > 0
 
     @property
     def age_s(self) -> float:
@@ -152,26 +157,28 @@ class Supervisor:
         self.runners = [Runner(part, log_folder) for part in parts]
         self._on_event = on_event
 
-    def start(self, wait_for: Mapping[str, Callable[[], bool]], timeout_s: float = 15.0) -> bool:
-        """Start the parts in order; after a part named in `wait_for` wait until that is true.
+    def start(self, wait_for: Mapping[str, Callable[[], bool]], timeout_s: float = 15.0) -> str | None:
+        """Start the parts in order; before a part named in `wait_for` wait until that is true.
 
         Returns:
-            whether all of it came within `timeout_s` seconds; what did not keeps being tried by `tend`.
+            The part before which it did not become true within `timeout_s` seconds (nothing after it was started),
+            None when all were started.
         """
         for runner in self.runners:
-            runner.start()
-            probe = wait_for.get(runner.part.name)
             deadline_s = time.monotonic() + timeout_s
+            probe = wait_for.get(runner.part.name)
             while probe and not probe():
-                if time.monotonic() > deadline_s or not runner.alive:
-                    return False
+                if time.monotonic() > deadline_s:
+                    return runner.part.name
+                self.tend()
                 time.sleep(0.02)
-        return True
+            runner.start()
+        return None
 
     def tend(self) -> None:
         """Look after every part once; call it a few times a second."""
         for runner in self.runners:
-            event = runner.tend()
+            event = runner.tend() if runner.started else None
             if event:
                 self._on_event(runner.part.name, event)
 

@@ -125,18 +125,21 @@ def test_no_part_outlives_a_supervisor_that_is_killed(spawn: Callable[..., Child
     until(lambda: not alive(pid), 5, "the child is gone")
 
 
-def test_starting_waits_for_what_others_need(tmp_path: Path):
+def test_a_part_starts_when_what_it_needs_is_there(tmp_path: Path):
     """The services find the broker at their first try."""
-    supervisor = Supervisor([python("broker", STAYS)], tmp_path, lambda *_: None)
+    supervisor = Supervisor([python("broker", STAYS), python("listener", STAYS)], tmp_path, lambda *_: None)
     ready_at = time.monotonic() + 0.1
-    assert supervisor.start({"broker": lambda: time.monotonic() > ready_at})
+    assert supervisor.start({"listener": lambda: time.monotonic() > ready_at}) is None
     assert time.monotonic() > ready_at
+    assert supervisor.runners[1].alive
     supervisor.stop()
 
 
-def test_starting_gives_up_on_a_part_that_ends(tmp_path: Path):
-    """The caller shows its last line."""
-    supervisor = Supervisor([python("broker", "print('port taken')")], tmp_path, lambda *_: None)
-    assert not supervisor.start({"broker": lambda: False})
+def test_starting_ends_before_a_part_whose_need_does_not_come(tmp_path: Path):
+    """The caller shows the last line of what failed; the rest was never started."""
+    parts = [python("broker", "print('port taken')"), python("listener", STAYS)]
+    supervisor = Supervisor(parts, tmp_path, lambda *_: None)
+    assert supervisor.start({"listener": lambda: False}, timeout_s=0.5) == "listener"
     assert supervisor.runners[0].last_line() == "port taken"
+    assert not supervisor.runners[1].started
     supervisor.stop()
