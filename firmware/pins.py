@@ -27,7 +27,6 @@ class Output:
     Attributes:
         value: what the hardware was set to.
         seq: of the command that was followed last.
-        provisional: retained commands that wait for a live one, counted.
     """
 
     def __init__(self, name: str, config: dict, drive, now_ms: int) -> None:
@@ -45,7 +44,6 @@ class Output:
         self._wanted = self.value = limits["boot"]
         self._why = BOOT
         self.seq = 0
-        self.provisional = 0
         drive(self.value)
 
     def state(self) -> State:
@@ -70,7 +68,6 @@ class Output:
         if command.seq and command.epoch == self._epoch and command.seq <= self.seq:
             return False
         if retained and command.value != limits["safe"] and not limits.get("trust_retained"):
-            self.provisional += 1
             return False
         if not command.value:
             self._tripped = False

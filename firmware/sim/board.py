@@ -54,7 +54,7 @@ class Board:
             if time.monotonic() - started_s > _STEADY_S:
                 pause_s = _PAUSES_S[0]
             self._say(f"{what}; starts again in {pause_s:g} s")
-            time.sleep(pause_s)
+            self._wait(pause_s)
             pause_s = min(pause_s * 2, _PAUSES_S[1])
         self._say("off")
         return 0
@@ -79,6 +79,12 @@ class Board:
             self._process.terminate()
         self._say(f"started with {self._engine.name}, process {self._process.pid}")
         return self._process.wait()
+
+    def _wait(self, pause_s: float) -> None:
+        """Sleep, in slices: Python finishes a sleep that a signal has interrupted."""
+        end_s = time.monotonic() + pause_s
+        while not self._off and time.monotonic() < end_s:
+            time.sleep(0.05)
 
     def _say(self, what: str) -> None:
         print(f"board {self._folder.name}: {what}", flush=True)

@@ -14,7 +14,7 @@ _SWEEP = "sweep 60\n"
 
 
 def create_device(folder: Path, device: str, profile: str, mqtt: dict[str, Any]) -> None:
-    """Write `folder/device.json` for a device that has not one yet or has another one; pins keep what they are.
+    """Write `folder/device.json`, again when it is there; the pins' files keep what they are.
 
     Args:
         folder: the device's own; made when it is not there.

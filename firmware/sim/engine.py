@@ -56,7 +56,7 @@ def find(wanted: str = "auto", environ: Mapping[str, str] = os.environ) -> Engin
     if wanted == "micropython":
         raise EngineError("MicroPython is not here: `make micropython` fetches it, or set MICROPYTHON to its path")
     path = os.pathsep.join([str(_SIM / "stand_ins"), str(_SIM / "cpython"), str(_ROOT)])
-    return Engine("cpython", [sys.executable], {"PYTHONPATH": path})
+    return Engine("cpython", [sys.executable], {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"})
 
 
 def _micropython(environ: Mapping[str, str]) -> list[str] | None:

@@ -39,8 +39,8 @@ def test_a_retained_cmd_is_ignored(make: Make, client: Client) -> None:
     client.publish(device.topic("cmd"), '{"do":"reset"}', retain=True)
     device.power()
     info_after(device, client, 1)
-    client.publish(device.topic("cmd"), '{"do":"refresh"}')
     seen = client.collect(device.topic("info"))
+    client.publish(device.topic("cmd"), '{"do":"refresh"}')
     seen.until(lambda message: not message.retain)
     assert device.starts() == 1
 
@@ -165,13 +165,13 @@ class Peer:
         self.connection: socket.socket | None = None
         self._packets: list[tuple[int, bytes]] = []
 
-    def accept(self) -> None:
-        """Take a connection, read CONNECT and accept it."""
+    def accept(self, code: int = 0) -> None:
+        """Take a connection, read CONNECT and answer it with `code` (0: accepted)."""
         self._listener.settimeout(10)
         self.connection, _ = self._listener.accept()
         self.connection.settimeout(5)
         assert self.packet()[0] == 0x10
-        self.connection.sendall(b"\x20\x02\x00\x00")
+        self.connection.sendall(bytes([0x20, 2, 0, code]))
 
     def packet(self) -> tuple[int, bytes]:
         """Return first byte and body of the next packet."""
@@ -236,6 +236,17 @@ def test_unacknowledged_readings_are_sent_again_as_duplicates(make: Make, peer: 
     again = [peer.until_packet(is_reading) for _ in range(3)]
     assert [first for first, _ in again] == [0x3A] * 3
     assert [body for _, body in again] == [body for _, body in sent]
+    assert device.starts() == 1
+
+
+def test_a_refused_device_says_so_and_tries_again(make: Make, peer: Peer, engine: str) -> None:
+    """A wrong password today may be right tomorrow; meanwhile nothing is published."""
+    device = make("pot", engine, port=peer.port, interval_s=0.05).power()
+    for _ in range(2):
+        peer.accept(code=5)
+        with pytest.raises((AssertionError, ConnectionError)):  # the next thing is the end of the connection
+            peer.packet()
+    until(lambda: "the broker refuses us, code 5" in device.text(), 5, "the reason")
     assert device.starts() == 1
 
 

@@ -264,6 +264,15 @@ def _save(broker: Broker) -> None:
     until(lambda: database.exists() and database.stat().st_size > 0, 5, "the broker has saved")
 
 
+def test_the_chip_s_temperature_is_a_sensor(make: Make, client: Client) -> None:
+    """Another driver is another file; its unit is in info."""
+    device = make("pot", sensors={"inside": {"driver": "chip", "interval_s": 0.1}})
+    (device.folder / "temp_f").write_text("140")
+    seen = online(device, client)
+    seen.until(lambda message: message.topic == device.topic("reading/inside") and says(v=60)(message))
+    assert json.loads(_last(seen, device.topic("info")))["sensors"] == {"inside": {"unit": "°C"}}
+
+
 @pytest.mark.parametrize("payload", [b"1", b"0"])
 def test_the_seed_lights_follow_a_retained_alert(make: Make, client: Client, engine: str, payload: bytes) -> None:
     """`/alert` 1: red on, green off; 0: the other way round; retained counts at once."""
