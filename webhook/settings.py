@@ -33,7 +33,7 @@ class Settings(MqttSettings, HttpSettings, LogSettings):
     )
     drift_s: float = setting(30.0, "Seconds after which a pin that is not what it should be counts as drift.", least=0)
     body_max_bytes: int = setting(
-        1 << 22, "Longest body of a request in bytes; about 4000 alerts fit.", least=1024, most=1 << 23
+        1 << 22, "Longest body of a request in bytes; about 3000 of Grafana's alerts fit.", least=1024, most=1 << 23
     )
     preferences: str = setting(
         "", "Who wins within a slot, by pin: high (default), low or newest, as lights/red=low,pump/main=newest."
