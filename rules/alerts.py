@@ -63,13 +63,15 @@ def fired(transition: Transition, previous: Alert | None, wall_s: float) -> Aler
         wall_s: seconds since 1970.
     """
     rule, device = transition.rule, transition.device
-    if previous and previous.status == FIRING:
-        starts_at_s, reason = previous.starts_at_s, previous.reason
+    goes_on = previous is not None and previous.status == FIRING
+    reason = ""
+    if transition.value is None and isinstance(rule.trigger, Condition):
+        reason = previous.reason if previous and goes_on else NO_DATA
+    if previous and goes_on:
+        starts_at_s = previous.starts_at_s
     else:
         # Milliseconds are what is sent; a receiver ignores an episode that is not later than the one before.
         starts_at_s = max(round(wall_s, 3), round(previous.starts_at_s + 0.001, 3) if previous else 0.0)
-        by_silence = isinstance(rule.trigger, Condition) and transition.value is None
-        reason = NO_DATA if by_silence else ""
     labels = {"alertname": rule.name, "actuate": rule.actuate(device), "slot": rule.slot}
     if device:
         labels["device"] = device

@@ -45,9 +45,10 @@ def parse(text: str, path: str) -> Node:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 0
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
+        # A quote that is never closed is found at the end of the file, and is to be mended where it was opened.
+        mark = getattr(error, "context_mark" if "end of stream" in what else "problem_mark", None)
+        line = mark.line + 1 if mark else 0
         lines = text.splitlines()
         around = " ".join(lines[max(0, line - 2) : line])
         hint = ""
@@ -59,22 +60,27 @@ def parse(text: str, path: str) -> Node:
     if root is None:
         return Node(1, "")
     try:
-        return _node(root, 0)
+        return _node(root, {}, 0)
     except ValueError as error:
         raise RulesError([Problem(path, 0, "", "", str(error))]) from None
 
 
-def _node(node: yaml.Node, depth: int) -> Node:
-    # An alias may hold itself.
-    if depth > _DEEPEST:
+def _node(node: yaml.Node, known: dict[int, Node], depth: int) -> Node:
+    """Return the node; `known` is keyed by identity, so that aliases of aliases are not written out again and again."""
+    if id(node) in known:
+        return known[id(node)]
+    if depth > _DEEPEST:  # or an alias that holds itself
         raise ValueError(f"is nested deeper than {_DEEPEST} levels")
     line = node.start_mark.line + 1
     if isinstance(node, yaml.ScalarNode):
-        return Node(line, "" if node.tag == "tag:yaml.org,2002:null" else node.value)
-    if isinstance(node, yaml.SequenceNode):
-        return Node(line, [_node(item, depth + 1) for item in node.value])
-    pairs = []
-    for key, value in node.value:
-        name = key.value if isinstance(key, yaml.ScalarNode) else "?"
-        pairs.append((str(name), key.start_mark.line + 1, _node(value, depth + 1)))
-    return Node(line, tuple(pairs))
+        found = Node(line, "" if node.tag == "tag:yaml.org,2002:null" else node.value)
+    elif isinstance(node, yaml.SequenceNode):
+        found = Node(line, [_node(item, known, depth + 1) for item in node.value])
+    else:
+        pairs = []
+        for key, value in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else "?"
+            pairs.append((str(name), key.start_mark.line + 1, _node(value, known, depth + 1)))
+        found = Node(line, tuple(pairs))
+    known[id(node)] = found
+    return found

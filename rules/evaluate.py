@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rules import daily
-from rules.model import FIRE, HOLD, Condition, Daily, Rule
+from rules.model import FIRE, RELEASE, Condition, Daily, Rule
 from rules.window import Window
 
 __all__ = ["FIRING", "OK", "RESOLVED", "UNKNOWN", "Evaluator", "Key", "Left", "State", "Transition"]
@@ -194,9 +194,8 @@ class Evaluator:
         if state.status == FIRING:
             if not holds and (state.by_silence or condition.cleared(value)):
                 self._become(state, RESOLVED, found)
-            elif not state.confirmed:
+            elif state.by_silence or not state.confirmed:
                 self._become(state, FIRING, found)
-            state.by_silence = False
         elif not holds:
             state.pending_s = None
             if state.status == UNKNOWN:
@@ -208,24 +207,26 @@ class Evaluator:
                 self._become(state, FIRING, found)
 
     def _silence(self, state: State, do: str, found: list[Transition]) -> None:
+        """Do what `no_data` says; a silent state is not decided by its old value any more."""
         state.silent = True
         state.pending_s = None
-        if do == FIRE and state.status != FIRING:
+        if state.status == FIRING and do == RELEASE:
+            self._become(state, UNKNOWN, found)
+        elif state.status == FIRING and not state.confirmed:
+            by_silence = state.by_silence
+            self._become(state, FIRING, found)
+            state.by_silence = by_silence
+        elif state.status != FIRING and do == FIRE:
             self._become(state, FIRING, found)
             state.by_silence = True
-        elif state.status == FIRING:
-            if do not in (FIRE, HOLD):
-                self._become(state, UNKNOWN, found)
-            elif not state.confirmed:
-                self._become(state, FIRING, found)
 
     def _become(self, state: State, to: str, found: list[Transition]) -> None:
         if to != state.status:
             state.since_s = self._now_s
         state.status = OK if to == RESOLVED else to
         state.confirmed = True
+        state.by_silence = False
         state.pending_s = None
-        state.by_silence = False if to != FIRING else state.by_silence
         found.append(Transition(state.rule, state.device, to, None if state.silent else state.value))
 
     def _schedule(self, state: State, condition: Condition) -> None:

@@ -5,6 +5,7 @@ raises ValueError whose message completes "'<text>' ...".
 """
 
 import difflib
+import functools
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -120,9 +121,8 @@ def timezone(text: str) -> ZoneInfo:
     Raises:
         ValueError: there is none.
     """
-    zones = available_timezones()
-    if text not in zones:  # asking ZoneInfo for any text would let it look for files
-        raise ValueError(f"is not the name of a time zone, as Europe/Madrid{nearest(text, zones)}")
+    if text not in _zones():  # asking ZoneInfo for any text would let it look for files
+        raise ValueError(f"is not the name of a time zone, as Europe/Madrid{nearest(text, _zones())}")
     return ZoneInfo(text)
 
 
@@ -136,6 +136,11 @@ def overlap(one: Comparison, other: Comparison) -> float | None:
         if one.holds(value) and other.holds(value):
             return value
     return None
+
+
+@functools.cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())  # reads the whole folder of zones
 
 
 def _number(text: str) -> float:

@@ -69,6 +69,7 @@ class Runner:
             now_s = self._clock()
             self._put([self._alerts[key] for key in self._undelivered if self._alerts[key].status != FIRING], now_s)
             self._resolve_orphans(now_s)
+            self._count()
 
     def feed(self, reading: Reading) -> None:
         """Take a reading; runs on the MQTT network thread."""
@@ -153,6 +154,9 @@ class Runner:
             rule, device = alert.key
             summary = alert.annotations["summary"]
             self._log.info(f"alert {alert.status}", rule=rule, device=device, summary=summary)
+        self._count()
+
+    def _count(self) -> None:
         metrics.FIRING_NOW.set(sum(alert.status == FIRING for alert in self._alerts.values()))
 
     def _post(self, alerts: Sequence[Alert], now_s: float) -> None:
