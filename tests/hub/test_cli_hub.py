@@ -1,0 +1,114 @@
+"""`pinloop device`, `pin` and `rules` against a running hub."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click import Group
+from click.testing import CliRunner, Result
+
+from pinloop.devices import device
+from pinloop.pins import pin
+from pinloop.rules import rules
+from tests.hub.running import PASSWORD, Board, RunningHub
+from tests.support.wait import until
+
+MAIN = Group("pinloop", commands={"device": device, "pin": pin, "rules": rules})
+RULES = Path(__file__).resolve().parents[2] / "rules" / "sample.yml"
+
+
+@pytest.fixture(autouse=True)
+def _no_hub_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the developer's own environment reaches a test."""
+    for name in ("PINLOOP_URL", "PINLOOP_PASSWORD", "PINLOOP_PASSWORD_FILE", "PINLOOP_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def run(*words: str, env: dict[str, str] | None = None) -> Result:
+    """Run a command."""
+    return CliRunner().invoke(MAIN, words, env=env)
+
+
+def here(hub: RunningHub) -> dict[str, str]:
+    """Return the environment that names the running hub."""
+    return {"PINLOOP_URL": hub.url, "PINLOOP_PASSWORD": PASSWORD}
+
+
+def test_devices_are_listed_plain_in_a_pipe_and_as_one_object_with_json(hub: RunningHub, pot: Board) -> None:
+    """Tabs without a heading for other programs."""
+    pot.send("reading/pot", "61.5")
+    until(lambda: "pot 61.5 % (" in run("device", "list", env=here(hub)).stdout)
+    line = next(one for one in run("device", "list", env=here(hub)).stdout.splitlines() if one.startswith("pot\t"))
+    assert line.split("\t")[1] == "online"
+    assert json.loads(run("device", "list", "--json", env=here(hub)).stdout)["devices"]
+    assert "chip\tesp32" in run("device", "show", "pot", env=here(hub)).stdout
+
+
+def test_a_pin_is_set_explained_and_released(hub: RunningHub, lights: Board) -> None:
+    """The whole life of a manual claim from the command line."""
+    until(lambda: run("pin", "why", "lights/red", env=here(hub)).exit_code == 0)
+    result = run("pin", "set", "lights/red", "1", "--for", "90s", "--by", "anna", env=here(hub))
+    assert (result.exit_code, "lights/red: 1 wanted by anna (manual)" in result.stdout) == (0, True)
+    lights.obey("red", 1)
+    until(lambda: "lights/red\t1\t1\tmanual\tanna\t-" in run("pin", "list", env=here(hub)).stdout)
+    assert "anna" in run("pin", "why", "lights/red", env=here(hub)).stdout
+    result = run("pin", "release", "lights/red", "--json", env=here(hub))
+    assert json.loads(result.stdout)["desired"] is None
+
+
+def test_the_local_instance_is_found_by_its_data_folder(hub: RunningHub, tmp_path: Path) -> None:
+    """running.json names the hub and the file with its password."""
+    (tmp_path / "console.password").write_text(PASSWORD + "\n")
+    facts = {"pid": 1, "hub_url": hub.url, "console_password_file": str(tmp_path / "console.password")}
+    (tmp_path / "running.json").write_text(json.dumps(facts))
+    assert run("pin", "list", "--data-dir", str(tmp_path)).exit_code == 0
+    assert run("pin", "list", env={"PINLOOP_DATA_DIR": str(tmp_path)}).exit_code == 0
+
+
+def test_the_password_may_be_in_a_file(hub: RunningHub, tmp_path: Path) -> None:
+    """PINLOOP_PASSWORD_FILE, and a clear word when it cannot be read."""
+    (tmp_path / "password").write_text(PASSWORD)
+    env = {"PINLOOP_URL": hub.url, "PINLOOP_PASSWORD_FILE": str(tmp_path / "password")}
+    assert run("device", "list", env=env).exit_code == 0
+    result = run("device", "list", env={**env, "PINLOOP_PASSWORD_FILE": str(tmp_path / "none")})
+    assert (result.exit_code, "cannot be read" in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (("device", "show", "nobody"), 1, "was never heard of"),
+        (("pin", "set", "nobody/red", "1"), 1, "nobody"),
+        (("pin", "set", "lights", "1"), 2, "lights/red"),
+        (("pin", "set", "lights/red", "on"), 2, "on"),
+        (("pin", "list", "--url", "console"), 2, "is not an address"),
+        (("pin", "list", "--url", "http://127.0.0.1:9"), 1, "does not answer"),
+        (("pin", "fly"), 2, "fly"),
+    ],
+)
+def test_errors_go_to_stderr_with_an_exit_code(hub: RunningHub, words: tuple[str, ...], code: int, text: str) -> None:
+    """1: failed, 2: wrong usage; nothing on stdout."""
+    result = run(*words, env=here(hub))
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert text in result.stderr
+
+
+def test_a_wrong_password_and_a_missing_instance_say_what_to_do(hub: RunningHub, tmp_path: Path) -> None:
+    """What happened, then what to do."""
+    result = run("pin", "list", env={"PINLOOP_URL": hub.url, "PINLOOP_PASSWORD": "wrong"})
+    assert (result.exit_code, "PINLOOP_PASSWORD" in result.stderr) == (1, True)
+    result = run("pin", "list", "--data-dir", str(tmp_path))
+    assert (result.exit_code, "pinloop up" in result.stderr) == (1, True)
+
+
+def test_rules_are_checked_without_a_hub(tmp_path: Path) -> None:
+    """0 and the rules, or 1 and every mistake."""
+    result = run("rules", "check", str(RULES))
+    assert (result.exit_code, result.stdout.split("\t")[0]) == (0, "too-bright")
+    bad = tmp_path / "rules.yml"
+    bad.write_text("version: 1\nrules:\n  - name: a\n    when: pot >> 80\n    then: [lights/red = 1]\n")
+    result = run("rules", "check", str(bad))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "rules.yml:" in result.stderr
+    result = run("rules", "check", "--data-dir", str(tmp_path), "--json")
+    assert (result.exit_code, json.loads(result.stdout)["ok"]) == (1, False)
