@@ -25,16 +25,14 @@ _LAST_WRITE_S = 15  # an HTTP write may take 10 s to fail
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run until SIGTERM or SIGINT; return the exit code (0 clean, 1 could not start or failed, 2 bad settings)."""
+    """Run until SIGTERM or SIGINT; return the exit code: 0 clean, 1 it could not start or failed, 2 bad settings."""
     settings = load("listener", Settings, argv)
     logs.setup("listener", settings)
-    log = logs.get()
     try:
         decoder = Decoder(settings.mqtt_prefix, settings.topics_extra)
         store = open_store(settings)
     except (ServiceError, StoreError) as error:
-        print(f"listener: {error}", file=sys.stderr)  # noqa: T201
-        return 2
+        return _refuse(error, 2)
     stop = stop_on_signals()
     queue = Queue(settings.queue_max_bytes)
     intake = Intake(settings, decoder.filters(), queue)
@@ -55,21 +53,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         server.start()
     except ServiceError as error:
-        print(f"listener: {error}", file=sys.stderr)  # noqa: T201
-        return 1
-    failed = threading.Event()
-
-    def write() -> None:
-        try:
-            writer.run()
-        except Exception:
-            log.exception("writer failed")
-            failed.set()
-            stop.set()  # whoever supervises us starts us again; the broker keeps what is not acknowledged
-
-    worker = threading.Thread(target=write, name="writer", daemon=True)
-    worker.start()
-    intake.start()
+        return _refuse(error, 1)
+    log = logs.get()
     log.info(
         "started",
         version=version(),
@@ -77,6 +62,10 @@ def main(argv: Sequence[str]) -> int:
         store=settings.store_url.rpartition("@")[2],
         http=f"http://{settings.http_host}:{server.port}",
     )
+    failed = threading.Event()
+    worker = threading.Thread(target=_work, args=(writer, stop, failed), name="writer", daemon=True)
+    worker.start()
+    intake.start()
     stop.wait()
     queue.close()
     writer.stop()
@@ -86,6 +75,21 @@ def main(argv: Sequence[str]) -> int:
     store.close()
     log.info("stopped")
     return 1 if failed.is_set() else 0
+
+
+def _work(writer: Writer, stop: threading.Event, failed: threading.Event) -> None:
+    try:
+        writer.run()
+    except Exception:
+        # Whoever supervises us starts us again; the broker keeps what is not acknowledged.
+        logs.get().exception("writer failed")
+        failed.set()
+        stop.set()
+
+
+def _refuse(error: Exception, code: int) -> int:
+    print(f"listener: {error}", file=sys.stderr)  # noqa: T201
+    return code
 
 
 if __name__ == "__main__":

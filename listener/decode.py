@@ -6,6 +6,7 @@ store is `assemble`'s business.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from contract import topics as t
 from contract.commands import Command, State, decode_command, decode_state
@@ -80,6 +81,8 @@ class Decoder:
     def __init__(self, prefix: str, extra: str = "") -> None:
         try:
             self._topics = t.Topics(prefix)
+            # The same topics come again and again; what is no topic raises, so nothing long stays in the cache.
+            self._parse = lru_cache(maxsize=8192)(self._topics.parse)
         except TopicError as error:
             raise SettingsError(f"mqtt_prefix: {error}") from None
         self._extra = _parse_extra(extra)
@@ -98,7 +101,7 @@ class Decoder:
             if topic in self._extra:
                 device, sensor = self._extra[topic]
                 return Readings(device, [decode_reading(sensor, payload)])
-            return _fact(self._topics.parse(topic), payload)
+            return _fact(self._parse(topic), payload)
         except ContractError as error:
             raise Rejected(str(error), error.reason) from None
 

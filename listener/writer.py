@@ -24,7 +24,8 @@ from store import Point, Store, StoreError
 __all__ = ["Writer"]
 
 _FIRST_DELAY_S = 0.1
-_LONGEST_DELAY_S = 10.0
+_LONGEST_DELAY_S = 5.0
+_LONGEST_ASKED_DELAY_S = 60.0  # by the store's Retry-After
 
 
 class _Stopped(Exception):  # noqa: N818  (not an error)
@@ -116,6 +117,7 @@ class Writer:
         3. A single point that is refused goes to the dead-letter file.
         """
         parts = [points] if points else []  # the next one last
+        dead, why = 0, ""
         while parts:
             part = parts.pop()
             refused = self._patiently(partial(self._write, part))
@@ -125,9 +127,12 @@ class Writer:
                 middle = len(part) // 2
                 parts += [part[middle:], part[:middle]]
             else:
-                self._patiently(partial(self._dead_letters.add, part[0], str(refused)))
-                metrics.DEAD_LETTERS.inc()
-                self._log.error("point refused by the store", reason=str(refused), file="dead letters")
+                why = str(refused)
+                self._patiently(partial(self._dead_letters.add, part[0], why))
+                dead += 1
+        if dead:
+            metrics.DEAD_LETTERS.inc(dead)
+            self._log.error("points refused by the store are dead letters", points=dead, last_reason=why)
         self._ack(waiting)
 
     def _write(self, points: Sequence[Point]) -> None:
@@ -154,13 +159,15 @@ class Writer:
                 operation()
             except StoreError as error:
                 if error.permanent:
+                    self._problem = None  # it answers, and takes other points
                     return error
                 self._problem = str(error)
                 if failures == 0:
                     self._log.error("store fails, messages are held", error=self._problem)
                 ceiling_s = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2**failures)
                 failures += 1
-                delay_s = max(random.uniform(ceiling_s / 2, ceiling_s), error.retry_after_s)  # noqa: S311
+                asked_s = min(error.retry_after_s, _LONGEST_ASKED_DELAY_S)
+                delay_s = max(random.uniform(ceiling_s / 2, ceiling_s), asked_s)  # noqa: S311
                 if self._stopping.wait(delay_s):
                     raise _Stopped from error
             else:

@@ -164,15 +164,16 @@ def test_a_store_that_comes_back_gets_everything_without_a_restart(listener: Lis
 def test_memory_stays_bounded_while_the_store_is_away(
     spawn: Callable[..., Child], broker: Broker, client: Client, tmp_path: Path
 ) -> None:
-    """Beyond the bound the broker is not read; it keeps the rest, and delivers it later."""
+    """Beyond the bound the broker is not read; it keeps the rest, also when it ends the silent connection over that."""
     listener = Listener(spawn, broker, tmp_path)
     listener.folder.write_text("in the way")
-    listener.start(PINLOOP_LISTENER_QUEUE_MAX_BYTES="65536")
+    listener.start(PINLOOP_LISTENER_QUEUE_MAX_BYTES="65536", PINLOOP_MQTT_KEEPALIVE_S="1")
     listener.connected()
-    many = [json.dumps({"pot": n, "_n": n, "_b": "k3f9", "_pad": "x" * 2000}) for n in range(600)]
-    for payload in many:
-        client.publish("pinloop/pot/readings", payload)
+    for n in range(600):
+        client.publish("pinloop/pot/readings", json.dumps({"pot": n, "_n": n, "_b": "k3f9", "_pad": "x" * 2000}))
     until(lambda: "queue" in listener.problems())
+    assert broker.process is not None
+    until(lambda: "exceeded timeout" in broker.process.text(), 15, "mosquitto gives the connection up")
     assert listener.metric("listener_queue_bytes") < 65536 + 4096
 
     listener.folder.unlink()

@@ -29,6 +29,8 @@ TOKEN = "token-of-this-test"
 class Influx:
     """A running influxd and the gateway before it."""
 
+    token = TOKEN
+
     def __init__(self, server: str, gateway: str) -> None:
         self.server = server
         self.gateway = gateway
