@@ -80,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
 def _work(writer: Writer, stop: threading.Event, failed: threading.Event) -> None:
     try:
         writer.run()
-    except Exception:
+    except Exception:  # noqa: BLE001
         # Whoever supervises us starts us again; the broker keeps what is not acknowledged.
         logs.get().exception("writer failed")
         failed.set()
