@@ -60,7 +60,7 @@ def demo(as_json: bool, deadline_s: float, engine: str) -> None:
             if not as_json:
                 click.echo(f"Broker: {loop.broker}. Firmware runs on: {loop.engine}.")
                 click.echo(f"Waiting for the potentiometer to pass {_ABOVE} % and come back ...")
-            turn = _observe(layout, ports, deadline_s, loop.supervisor.tend)
+            turn = _observe(layout, ports, deadline_s, loop.tend)
             hint = "" if turn.missing is None else _last_lines(loop.supervisor.runners)
     if as_json:
         steps = [{"name": step.name, "at_ms": step.at_ms} for step in turn.steps]

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import waitress.server
+import waitress.wasyncore
 
 from service.errors import StartError
 from service.health import PATHS, Health
@@ -45,6 +46,7 @@ class HttpServer:
         self._app = app
         self._threads = threads
         self._max_body_bytes = max_body_bytes
+        self._map: dict[int, Any] = {}  # waitress's: descriptor -> whatever reads or writes it
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -57,6 +59,7 @@ class HttpServer:
         try:
             self._server = waitress.server.create_server(
                 self._dispatch,
+                map=self._map,
                 host=host,
                 port=port,
                 threads=self._threads,
@@ -82,10 +85,14 @@ class HttpServer:
 
     def stop(self) -> None:
         """Stop listening; requests that are being worked on get 5 s to end."""
-        if self._thread:
-            self._server.close()
-            self._server.task_dispatcher.shutdown(timeout=5)
-            self._thread.join(timeout=5)
+        if not self._thread:
+            return
+        self._server.task_dispatcher.shutdown(timeout=5)
+        # The loop runs until its last connection ends, and a client that keeps one open would hold up the stop; the
+        # connections belong to the loop's thread, so that thread closes them.
+        listening = next(one for one in self._map.values() if isinstance(one, waitress.server.BaseWSGIServer))
+        listening.trigger.pull_trigger(lambda: waitress.wasyncore.close_all(self._map))
+        self._thread.join(timeout=5)
 
     def _dispatch(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if self._app is None or environ["PATH_INFO"] in PATHS:

@@ -1,11 +1,12 @@
 """Runs local mode: lock, checks, preparation, supervisor, screen, an orderly stop."""
 
 import contextlib
+import signal
 import socket
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import firmware.sim.engine
 from pinloop.errors import PinloopError
@@ -18,7 +19,6 @@ from pinloop.local.supervisor import Supervisor
 __all__ = ["Loop", "running_loop", "tend_until"]
 
 
-@dataclass
 class Loop:
     """The loop as it runs.
 
@@ -28,9 +28,35 @@ class Loop:
         engine: what runs the devices' firmware, for people.
     """
 
-    supervisor: Supervisor
-    broker: str
-    engine: str
+    def __init__(self, supervisor: Supervisor, ports: Ports, mosquitto: bool, engine: str) -> None:
+        self.supervisor = supervisor
+        self.broker = "mosquitto" if mosquitto else "amqtt (embedded; install mosquitto for real use)"
+        self.engine = engine
+        self._ports = ports
+        self._mosquitto = mosquitto
+        self._saved_pid = 0
+        self._asks_again_at_s = 0.0
+
+    def tend(self) -> None:
+        """Look after every part once; call it a few times a second."""
+        self.supervisor.tend()
+        if self._mosquitto and time.monotonic() >= self._asks_again_at_s:
+            self._asks_again_at_s = time.monotonic() + 0.5
+            self.keeps_readings()
+
+    def keeps_readings(self) -> bool:
+        """Tell whether the broker holds readings for the listener from now on, also over a crash of its own.
+
+        A broker acknowledges readings that nobody has subscribed to, so the listener must be there first. And a mosquitto that
+        crashes before it has saved the listener's session (it saves every 10 s) comes back without: it is asked to save now.
+        """
+        broker = self.supervisor.runners[0].process
+        if broker is None or (broker.pid != self._saved_pid and not _ready(self._ports.listener)):
+            return False
+        if self._mosquitto and broker.pid != self._saved_pid:
+            broker.send_signal(signal.SIGUSR1)
+            self._saved_pid = broker.pid
+        return True
 
 
 @contextlib.contextmanager
@@ -74,17 +100,18 @@ def running_loop(
         found = firmware.sim.engine.find(engine) if virtual else None
         parts += [device_part(layout, device, engine) for device in VIRTUAL_DEVICES] if virtual else []
         supervisor = Supervisor(parts, layout.logs, on_event)
+        loop = Loop(supervisor, ports, mosquitto is not None, found.name if found else "none")
+        # part -> what must be true before it starts, and the part that makes it true
+        needs = {"webhook": (lambda: _accepts(ports.mqtt), "broker")}
+        if virtual:
+            needs[f"device {next(iter(VIRTUAL_DEVICES))}"] = (loop.keeps_readings, "listener")
         try:
-            waits = {parts[1].name: lambda: _accepts(ports.mqtt)}
-            # A broker acknowledges readings that nobody has subscribed to: the very first ones wait for the listener.
-            waits |= {parts[5].name: lambda: _ready(ports.listener)} if virtual else {}
-            stuck = supervisor.start(waits)
+            stuck = supervisor.start({part: probe for part, (probe, _) in needs.items()})
             if stuck:
-                late = supervisor.runners[0 if stuck == parts[1].name else 2]
+                late = next(one for one in supervisor.runners if one.part.name == needs[stuck][1])
                 raise PinloopError(f"the {late.part.name} did not start: {late.last_line()}", f"Its log is {late.log}.")
             describe(layout, ports)
-            broker_name = "mosquitto" if mosquitto else "amqtt (embedded; install mosquitto for real use)"
-            yield Loop(supervisor, broker_name, found.name if found else "none")
+            yield loop
         finally:
             # amqtt keeps no session: give the listener the moment it needs for what the devices sent last.
             supervisor.stop(pause_s={0: 0.0 if mosquitto else 0.5})
@@ -93,7 +120,7 @@ def running_loop(
 def tend_until(loop: Loop, stop: threading.Event, refresh: Callable[[], None]) -> None:
     """Look after the parts, and call `refresh`, a few times a second until `stop` is set."""
     while not stop.wait(0.2):
-        loop.supervisor.tend()
+        loop.tend()
         refresh()
 
 

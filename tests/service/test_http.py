@@ -3,11 +3,13 @@
 import json
 import socket
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
 import pytest
+import urllib3
 
 from service.errors import StartError
 from service.health import Health
@@ -86,3 +88,18 @@ def test_three_hundred_slow_clients_do_not_hold_up_a_valid_one(server: HttpServe
     assert answers == [200]
     for one in slow:
         one.close()
+
+
+def test_a_client_that_keeps_its_connection_does_not_hold_up_the_stop(health: Health):
+    """rules and hub keep connections to the webhook for ever; stopping must not wait for them."""
+    server = HttpServer(HttpSettings(http_port=0), health)
+    server.start()
+    with urllib3.PoolManager() as pool:
+        assert pool.request("GET", f"http://127.0.0.1:{server.port}/healthz").status == 200
+        assert server._thread is not None
+        began_s = time.monotonic()
+        server.stop()
+        assert not server._thread.is_alive()
+        assert time.monotonic() - began_s < 2
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", server.port), 1)
