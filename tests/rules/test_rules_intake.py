@@ -1,0 +1,89 @@
+"""Messages that are readings, and messages that are not."""
+
+import paho.mqtt.client as paho
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from contract.topics import Topics
+from rules.intake import Intake, Reading, parse_extra
+from service.errors import SettingsError
+
+
+def message(topic: str, payload: bytes, retain: bool = False) -> paho.MQTTMessage:
+    found = paho.MQTTMessage(0, topic.encode())
+    found.payload = payload
+    found.retain = retain
+    return found
+
+
+@pytest.fixture
+def intake() -> Intake:
+    return Intake(Topics(), parse_extra("/pot=seed/pot"))
+
+
+def test_a_reading_may_be_a_number_or_an_object(intake: Intake):
+    """The two forms of the contract, and a topic of a device that does not know it."""
+    for topic, payload, device in (
+        ("pinloop/a/reading/pot", b"61.5", "a"),
+        ("pinloop/a/reading/pot", b'{"v":61.5,"n":17,"b":"k3f9"}', "a"),
+        ("/pot", b"61.5", "seed"),
+    ):
+        assert list(intake.readings(message(topic, payload))) == [Reading(device, "pot", 61.5)]
+
+
+def test_a_sample_is_several_readings_and_of_a_back_fill_only_the_newest_of_each_sensor_counts(intake: Intake):
+    """Rules are about now; what was ten minutes ago must not switch a pin."""
+    payload = b'[{"t":1,"h":2,"_n":1,"_b":"k3f9"},{"t":3,"_n":2,"_b":"k3f9"}]'
+    found = list(intake.readings(message("pinloop/a/readings", payload)))
+    assert sorted((one.sensor, one.value) for one in found) == [("h", 2), ("t", 3)]
+
+
+def test_a_sample_that_came_before_is_not_one_again(intake: Intake):
+    """A redelivery, or a back-fill after live readings; a new start of the device counts anew."""
+
+    def came(n: int, boot: str, sensor: str = "pot") -> bool:
+        payload = f'{{"v":1,"n":{n},"b":"{boot}"}}'.encode()
+        return bool(list(intake.readings(message(f"pinloop/a/reading/{sensor}", payload))))
+
+    assert came(5, "k3f9")
+    assert not came(5, "k3f9")
+    assert not came(4, "k3f9")
+    assert came(5, "k3f9", "light")  # two sensors of one moment on their own topics
+    assert came(6, "k3f9")
+    assert came(1, "zzzz")
+
+
+def test_a_device_that_does_not_name_its_start_is_always_believed(intake: Intake):
+    """Its count may have begun again."""
+    for _ in range(2):
+        assert list(intake.readings(message("pinloop/a/reading/pot", b'{"v":1,"n":1}')))
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "retain"),
+    [
+        ("pinloop/a/reading/pot", b"61.5", True),
+        ("pinloop/a/reading/pot", b"nan", False),
+        ("pinloop/a/reading/pot", b"", False),
+        ("pinloop/A/reading/pot", b"1", False),
+        ("pinloop/a/readings", b"[]", False),
+        ("other/pot", b"1", False),
+    ],
+)
+def test_what_is_no_reading_of_now_is_left_out(intake: Intake, topic: str, payload: bytes, retain: bool):
+    """Retained: of unknown age. The others: outside the contract."""
+    assert list(intake.readings(message(topic, payload, retain))) == []
+
+
+@given(st.sampled_from(["pinloop/a/reading/pot", "pinloop/a/readings", "/pot"]), st.binary(max_size=60))
+def test_no_payload_does_more_than_be_left_out(topic: str, payload: bytes):
+    """Devices have bugs."""
+    list(Intake(Topics(), parse_extra("/pot=seed/pot")).readings(message(topic, payload)))
+
+
+@pytest.mark.parametrize("text", ["/pot", "=a/b", "+/pot=a/b", "/pot=A/b", "/pot=a/B", "/pot=a"])
+def test_a_bad_extra_topic_is_told(text: str):
+    """Before anything is connected."""
+    with pytest.raises(SettingsError, match="is not topic=device/sensor"):
+        parse_extra(text)
