@@ -47,8 +47,9 @@ class Loop:
     def keeps_readings(self) -> bool:
         """Tell whether the broker holds readings for the listener from now on, also over a crash of its own.
 
-        A broker acknowledges readings that nobody has subscribed to, so the listener must be there first. And a mosquitto that
-        crashes before it has saved the listener's session (it saves every 10 s) comes back without: it is asked to save now.
+        A broker acknowledges readings that nobody has subscribed to, so the listener must be there first. And a
+        mosquitto that crashes before it has saved the listener's session (it saves every 10 s) comes back without: it
+        is asked to save now.
         """
         broker = self.supervisor.runners[0].process
         if broker is None or (broker.pid != self._saved_pid and not _ready(self._ports.listener)):
