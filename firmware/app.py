@@ -42,7 +42,7 @@ class App:
         mqtt = config["mqtt"]
         device = config["device"]
         self._config = config
-        self._started_ms = self._up_ms = board.now_ms()
+        self._started_ms = board.now_ms()
         self._boot = board.random_name(6)
         self._reset = board.reset_cause()
         self._reason = board.load("reason")
@@ -90,13 +90,13 @@ class App:
         pause_s = _RETRY_S[0]
         while True:
             await self._wifi.connect(self._alive)
-            up_ms = self._up_ms
+            heard_ms = self._client.heard_ms
             try:
                 await self._client.serve(self._linked)
             except OSError as error:
                 print("link:", error)
             self._alive()
-            if self._up_ms != up_ms:
+            if self._client.heard_ms != heard_ms:
                 pause_s = _RETRY_S[0]
             await asyncio.sleep(pause_s * (1 + random.random()))
             pause_s = min(pause_s * 2, _RETRY_S[1])
@@ -107,7 +107,6 @@ class App:
     def _linked(self) -> None:
         """The broker has answered lately."""
         self._alive()
-        self._up_ms = board.now_ms()
         self._supervisor.check_in("broker")
 
     def _up(self) -> None:
@@ -161,7 +160,7 @@ class App:
         """Let the leases and guards of the pins run, and notice a lost Wi-Fi."""
         while True:
             now_ms = board.now_ms()
-            down_s = 0 if self._client.connected else (now_ms - self._up_ms) / 1000
+            down_s = 0 if self._client.connected else (now_ms - self._client.heard_ms) / 1000
             for output in self._states:
                 if output.tick(now_ms, down_s):
                     self._publish_state(output)

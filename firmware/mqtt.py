@@ -41,6 +41,10 @@ class Client:
         on_up: called when the broker has accepted us: the place to subscribe.
         on_message: called as (topic, payload, retained) for each message.
         max_bytes: longest packet taken; longer ones are acknowledged, skipped and counted in `oversized`.
+
+    Attributes:
+        connected: the broker has accepted us and the connection stands.
+        heard_ms: when the broker was there last, by the device's clock; the start when it never was.
     """
 
     def __init__(self, config: dict, client_id: str, will: tuple, on_up, on_message, max_bytes: int) -> None:
@@ -55,12 +59,12 @@ class Client:
         self._writer = None
         self._inflight = OrderedDict()  # packet id -> (packet, acked), in the order of sending
         self._pid = 0
-        self._heard_ms = 0
         self._ended = asyncio.Event()
         self._blocked = asyncio.Event()
         self._waiting = None  # packets behind a full socket, None while it takes them directly
         self._error = ""
         self.connected = False
+        self.heard_ms = now_ms()
         self.oversized = 0
 
     def has_room(self) -> bool:
@@ -135,7 +139,7 @@ class Client:
                 break
             except asyncio.TimeoutError:
                 pass
-            if self._heard_ms < asked_ms:
+            if self.heard_ms < asked_ms:
                 raise MqttError("the broker is silent")
             beat()
             asked_ms = now_ms()
@@ -154,15 +158,14 @@ class Client:
         skip = 0
         while True:
             data = await reader.read(_CHUNK_BYTES)
+            left = data[skip:]
+            skip -= len(data) - len(left)
+            buffer, skipped = self._take(buffer + left)
+            skip += skipped
+            if self.connected:  # a broker that refuses us, or a proxy that closes at once, is not there
+                self.heard_ms = now_ms()
             if not data:
                 raise MqttError("the broker closed the connection")
-            self._heard_ms = now_ms()
-            if skip:
-                left = data[skip:]
-                skip -= len(data) - len(left)
-                data = left
-            buffer, skipped = self._take(buffer + data)
-            skip += skipped
 
     def _take(self, buffer: bytes) -> tuple:
         """Handle the whole packets in `buffer`; return what is left of it, and how many bytes to skip after it."""

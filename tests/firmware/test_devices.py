@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -160,6 +161,24 @@ def test_a_lost_link_makes_pins_safe(make: Make, client: Client, broker: Broker,
     assert device.pin(5) == "1"
     broker.start()
     seen.until(says_state(device, v=0, why="link-lost", seq=7), 10)
+
+
+def test_the_time_of_a_lost_link_counts_from_the_last_sign_of_the_broker(
+    make: Make, client: Client, broker: Broker
+) -> None:
+    """Not from the last ping: a short interruption does not switch a pin that may wait longer."""
+    device = make("lights")
+    device.config["mqtt"]["keepalive_s"] = 60
+    device.config["pins"]["red"]["link_lost_s"] = 1
+    seen = online(device, client)
+    client.publish(device.topic("pin/green/set"), command(1, 1, ttl=1))
+    seen.until(says_state(device, "green", why="expired"))  # a second has passed since the device came online
+    client.publish(device.topic("pin/red/set"), command(1, 1))
+    seen.until(says_state(device, v=1))
+    broker.kill()
+    killed_s = time.monotonic()
+    until(lambda: device.pin(RED) == "0", 5, "the pin is safe")
+    assert time.monotonic() - killed_s > 0.9
 
 
 def test_an_older_command_is_ignored(make: Make, client: Client, engine: str) -> None:
