@@ -35,6 +35,13 @@ class Node:
             return "one value" if self.value else "empty"
         return "a list" if isinstance(self.value, list) else "a block of keys"
 
+    @property
+    def shown(self) -> str:
+        """Return one value in quotes, for messages."""
+        if not isinstance(self.value, str):
+            return self.kind
+        return "'" + (self.value if len(self.value) <= 60 else self.value[:57] + "...") + "'"
+
 
 def parse(text: str, path: str) -> Node:
     """Return the file's root.
