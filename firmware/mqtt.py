@@ -126,7 +126,7 @@ class Client:
         if hasattr(writer, "s"):  # MicroPython; CPython's asyncio sets it by itself
             try:
                 writer.s.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY: without it small packets wait 40 ms
-            except (OSError, AttributeError, NotImplementedError):
+            except Exception:
                 pass  # the port cannot
         return reader, writer
 
