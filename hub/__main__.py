@@ -23,7 +23,7 @@ from service.http import HttpServer
 from service.settings import load
 from service.stop import stop_on_signals
 from service.usage import version
-from store import open_store
+from store import StoreError, open_store
 
 # Threads for everything that is not an event stream.
 _THREADS = 8
@@ -44,10 +44,14 @@ def main() -> int:
     webhook = WebhookClient(settings.webhook_url, settings.webhook_password)
     mirror = Mirror(webhook, picture)
     intake = Intake(settings, picture, time.time, mirror.nudge)
-    store = open_store(settings)
+    try:
+        store = open_store(settings)
+    except StoreError as error:
+        print(f"hub: {error}", file=sys.stderr)  # noqa: T201
+        return 2
     recall = Recall(store, picture)
     app = Flask("hub")
-    access = Access(app, settings.console_password, time.monotonic)
+    access = Access(app, settings.console_password, time.monotonic, https=settings.console_https)
     streams = Streams(feed, settings.event_streams_max, time.time)
     create_app(app, Hub(picture, streams, webhook, mirror, store, access, time.time))
 

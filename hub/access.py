@@ -98,9 +98,10 @@ class Access:
         app: every request of it goes through here first.
         password: the console's.
         clock: monotonic seconds.
+        https: browsers come by HTTPS; the cookie is sent by that only.
     """
 
-    def __init__(self, app: Flask, password: str, clock: Callable[[], float]) -> None:
+    def __init__(self, app: Flask, password: str, clock: Callable[[], float], *, https: bool = False) -> None:
         self._password = password.encode()
         self._attempts = Attempts(clock)
         app.secret_key = session_key(password)
@@ -108,6 +109,7 @@ class Access:
             SESSION_COOKIE_NAME="pinloop",
             SESSION_COOKIE_HTTPONLY=True,
             SESSION_COOKIE_SAMESITE="Strict",
+            SESSION_COOKIE_SECURE=https,
             PERMANENT_SESSION_LIFETIME=_SESSION_S,
         )
         app.before_request(self._check)

@@ -17,8 +17,9 @@ from hub.feed import Event, Feed
 
 __all__ = ["Streams"]
 
-# A page that hears nothing for three of these says that it is not live any more.
-PING_S = 4.0
+# A page that hears nothing for three of these says that it is not live any more; the second ping to a page that has
+# gone ends its stream.
+_PING_S = 2.5
 _LIFE_S = 300.0
 # Events are sent in small batches: 20 a second at most are worth a repaint.
 _GATHER_S = 0.05
@@ -72,7 +73,7 @@ class Streams:
                 number = events[-1].number
                 yield b"".join(self._frame(event.kind, event.number, event.body) for event in events)
                 time.sleep(_GATHER_S)
-            self._feed.wait(number, PING_S)
+            self._feed.wait(number, _PING_S)
             events = self._feed.after(number)
             if not events:
                 yield self._ping()

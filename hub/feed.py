@@ -14,8 +14,6 @@ from typing import Any
 
 __all__ = ["Event", "Feed"]
 
-_BASE36 = "0123456789abcdefghijklmnopqrstuvwxyz"
-
 
 @dataclass(frozen=True)
 class Event:
@@ -41,7 +39,7 @@ class Feed:
     """
 
     def __init__(self, clock: Callable[[], float], most: int = 2000) -> None:
-        self.name = _base36(int(clock() * 1000))
+        self.name = f"{int(clock() * 1000):x}"
         self._events: deque[Event] = deque(maxlen=most)
         self._last = 0
         self._changed = threading.Condition()
@@ -93,11 +91,3 @@ class Feed:
         """Return the number in a client's id, None when it is of another feed or no id."""
         name, _, number = event_id.partition("-")
         return int(number) if name == self.name and number.isascii() and number.isdigit() and len(number) < 16 else None
-
-
-def _base36(number: int) -> str:
-    digits = ""
-    while number:
-        number, rest = divmod(number, 36)
-        digits = _BASE36[rest] + digits
-    return digits or "0"

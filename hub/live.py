@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from prometheus_client import Counter
+
 from contract.commands import Command, State
 from hub.feed import Feed
 from hub.words import decimals
@@ -22,6 +24,8 @@ MAX_PINS = 20_000
 MAX_SENSORS_PER_DEVICE = 256
 # What a chart draws below its line: states of the pin in the last minutes.
 _KEPT_STATES = 500
+
+IGNORED = Counter("hub_names_ignored_total", "Messages of names beyond what the picture keeps.", ["kind"])
 
 Json = dict[str, Any]
 
@@ -80,7 +84,10 @@ class Picture:
             if entry is None:
                 return
             known = entry["readings"].get(sensor)
-            if (known and t_s < known["t_s"]) or (not known and len(entry["readings"]) >= MAX_SENSORS_PER_DEVICE):
+            if known and t_s < known["t_s"]:
+                return
+            if not known and len(entry["readings"]) >= MAX_SENSORS_PER_DEVICE:
+                IGNORED.labels("sensor").inc()
                 return
             unit = _unit(entry["info"], sensor)
             reading = {
@@ -204,6 +211,7 @@ class Picture:
         """Return a device's entry, made if need be; None when there are too many."""
         if device not in self._devices:
             if len(self._devices) >= MAX_DEVICES:
+                IGNORED.labels("device").inc()
                 return None
             self._devices[device] = {
                 "device": device,
@@ -216,7 +224,10 @@ class Picture:
         return self._devices[device]
 
     def _pin(self, device: str, pin: str) -> Json | None:
-        if self._device(device) is None or ((device, pin) not in self._pins and len(self._pins) >= MAX_PINS):
+        if self._device(device) is None:
+            return None
+        if (device, pin) not in self._pins and len(self._pins) >= MAX_PINS:
+            IGNORED.labels("pin").inc()
             return None
         return self._pins.setdefault(
             (device, pin),

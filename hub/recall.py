@@ -31,7 +31,7 @@ class Recall:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recall", daemon=True)
         self._log = logs.get("recall")
-        self.problem: str | None = None
+        self.problem: str | None = "not asked yet"
 
     def start(self) -> None:
         """Begin, in the background."""

@@ -2,7 +2,7 @@
 // dark need nothing here. A line ends where its last reading is; nothing is drawn up to "now" that was not measured.
 
 const NS = "http://www.w3.org/2000/svg";
-const LEFT = 38, RIGHT = 8, TOP = 8, BOTTOM = 18, HEIGHT = 150, LANE = 27;
+const LEFT = 38, RIGHT = 8, TOP = 8, BOTTOM = 18, LANE = 27;
 const TIME_STEPS_S = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200];
 
 const add = (parent, name, attributes, text) => {
@@ -16,10 +16,10 @@ const add = (parent, name, attributes, text) => {
 export const clock = (t, seconds = true) =>
   new Date(t * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: seconds ? "2-digit" : undefined, hour12: false });
 
-// Three to six round numbers that hold the values.
-function scale(low, high) {
+// Round numbers that hold the values, about `parts` steps of them.
+function scale(low, high, parts) {
   if (high - low < 1e-9) { low -= 1; high += 1; }
-  const rough = (high - low) / 4;
+  const rough = (high - low) / parts;
   const power = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((one) => one >= rough * 0.999);
   const first = Math.floor(low / step + 1e-9), last = Math.ceil(high / step - 1e-9);
@@ -53,7 +53,7 @@ export class Chart {
     this.spread = Object.assign(document.createElement("span"), { className: "quiet" });
     caption.append(title, Object.assign(document.createElement("span"), { className: "grow" }), this.value,
       Object.assign(document.createElement("span"), { className: "unit", textContent: unit }));
-    this.svg = add(this.figure, "svg", { height: HEIGHT, role: "img" });
+    this.svg = add(this.figure, "svg", { role: "img" });
     this.figure.prepend(caption);
     this.svg.addEventListener("pointermove", (event) => { this.pointer = event.offsetX; this.redraw(); });
     this.svg.addEventListener("pointerleave", () => { this.pointer = undefined; this.redraw(); });
@@ -66,22 +66,24 @@ export class Chart {
 
   redraw() { if (this.drawn) this.draw(...this.drawn); }
 
-  draw(now, span) {
-    this.drawn = [now, span];
+  // `height` in pixels: lower when there are many.
+  draw(now, span, height) {
+    this.drawn = [now, span, height];
+    this.svg.setAttribute("height", height);
     const width = this.svg.clientWidth;
     if (!width) return;
     while (this.points.length > 1 && this.points[1][0] < now - span) this.points.shift();
-    const points = this.points, bottom = HEIGHT - BOTTOM;
+    const points = this.points, bottom = height - BOTTOM;
     this.svg.replaceChildren();
-    axis(this.svg, width, now, span, HEIGHT);
+    axis(this.svg, width, now, span, height);
     if (!points.length) {
       this.svg.setAttribute("aria-label", `${this.name}: no readings in this time`);
-      add(this.svg, "text", { class: "tick", x: LEFT + 8, y: HEIGHT / 2 }, "no readings in this time");
+      add(this.svg, "text", { class: "tick", x: LEFT + 8, y: height / 2 }, "no readings in this time");
       return;
     }
     let low = Infinity, high = -Infinity;
     for (const [, value] of points) { if (value < low) low = value; if (value > high) high = value; }
-    const ticks = scale(low, high);
+    const ticks = scale(low, high, height > 120 ? 4 : 2);
     const x = (t) => LEFT + ((t - now + span) / span) * (width - LEFT - RIGHT);
     const y = (value) => bottom - ((value - ticks[0]) / (ticks.at(-1) - ticks[0])) * (bottom - TOP);
     for (const tick of ticks) {
@@ -97,13 +99,13 @@ export class Chart {
     const [t, value] = points.at(-1);
     add(this.svg, "circle", { class: "tip", cx: x(t), cy: y(value), r: 3 });
     this.svg.setAttribute("aria-label", `${this.name}: lowest ${low}, highest ${high}, last ${value} ${this.unit} at ${clock(t)}`);
-    if (this.pointer !== undefined) this.cross(x, y, width);
+    if (this.pointer !== undefined) this.cross(x, y, width, bottom);
   }
 
-  cross(x, y, width) {
+  cross(x, y, width, bottom) {
     const near = this.points.reduce((best, point) => (Math.abs(x(point[0]) - this.pointer) < Math.abs(x(best[0]) - this.pointer) ? point : best));
     const at = x(near[0]), right = at > width / 2;
-    add(this.svg, "line", { class: "cross", x1: at, x2: at, y1: TOP, y2: HEIGHT - BOTTOM });
+    add(this.svg, "line", { class: "cross", x1: at, x2: at, y1: TOP, y2: bottom });
     add(this.svg, "circle", { class: "mark", cx: at, cy: y(near[1]), r: 4 });
     add(this.svg, "text", { class: "tick tipped", x: at + (right ? -8 : 8), y: TOP + 8, "text-anchor": right ? "end" : "start" },
       `${Number(near[1].toPrecision(5))} ${this.unit} at ${clock(near[0])}`);

@@ -5,7 +5,7 @@ import { Chart, clock, drawLanes } from "./chart.js";
 
 const $ = (id) => document.getElementById(id);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-const SILENT_MS = 12000, LOST_AFTER_MS = 2000, POLL_MS = 2000, SHOWN_AT_FIRST = 4;
+const SILENT_MS = 8000, LOST_AFTER_MS = 2000, POLL_MS = 2000, SHOWN_AT_FIRST = 4;
 
 // --- time: the hub's clock, whatever this computer's says ---------------------------------------------------------
 let ahead_s = Number(document.body.dataset.now) - Date.now() / 1000;
@@ -25,7 +25,10 @@ function times(root = document) {
     const far = Math.abs(t - node.dataset.t) > 43200;
     put(node, (far ? new Date(node.dataset.t * 1000).toLocaleDateString([], { day: "numeric", month: "short" }) + " " : "") + clock(node.dataset.t));
   }
-  for (const node of all(".reading", root)) node.classList.toggle("stale", now() - node.dataset.t > node.dataset.stale);
+  for (const node of all(".reading", root)) {
+    const offline = node.closest("[data-status]").dataset.status === "offline";
+    node.classList.toggle("stale", offline || now() - node.dataset.t > node.dataset.stale);
+  }
   for (const node of all(".differs[data-since]", root)) node.hidden = now() - node.dataset.since < 1;
 }
 
@@ -48,22 +51,26 @@ function merge(from, to) {
   while (at) { const gone = at; at = at.nextSibling; gone.remove(); }
 }
 
-const waiting = new Map();
+// One after the other: an answer that was asked for later never comes to stand below an earlier one.
+const waiting = new Set();
+let queue = Promise.resolve();
 function refresh(path, target, soon_ms = 40) {
   if (waiting.has(path)) return;
-  waiting.set(path, setTimeout(async () => {
-    waiting.delete(path);
-    const node = $(target);
-    if (!node) return;
-    try {
-      const answer = await fetch(`/part/${path}`);
-      if (answer.status === 401) location.assign("/login");
-      if (!answer.ok) return;
-      const html = new DOMParser().parseFromString(await answer.text(), "text/html");
-      merge(node, path.startsWith("pin/") ? html.body.firstElementChild : Object.assign(node.cloneNode(), { innerHTML: html.body.innerHTML }));
-      arranged();
-    } catch { /* the stream notices that the hub is away, and says so */ }
-  }, soon_ms));
+  waiting.add(path);
+  setTimeout(() => { queue = queue.then(() => { waiting.delete(path); return replace(path, target); }); }, soon_ms);
+}
+
+async function replace(path, target) {
+  const node = $(target);
+  if (!node) return;
+  try {
+    const answer = await fetch(`/part/${path}`);
+    if (answer.status === 401) location.assign("/login");
+    if (!answer.ok) return;
+    const html = new DOMParser().parseFromString(await answer.text(), "text/html");
+    merge(node, path.startsWith("pin/") ? html.body.firstElementChild : Object.assign(node.cloneNode(), { innerHTML: html.body.innerHTML }));
+    arranged();
+  } catch { /* the stream notices that the hub is away, and says so */ }
 }
 const refreshAll = () => { for (const name of ["notices", "alerts", "pins", "devices"]) refresh(name, name, 0); };
 
@@ -103,7 +110,7 @@ function draw() {
       put(chart.value, node.querySelector(".value").textContent);
       chart.figure.classList.toggle("stale", node.classList.contains("stale"));
     }
-    chart.draw(t, span_s);
+    chart.draw(t, span_s, charts.size > 2 ? 104 : 150);
   }
   for (const lane of lanes) {
     const card = document.querySelector(`[data-pin="${lane.name}"]`);
@@ -119,7 +126,9 @@ function arranged() {
   for (const [name, chart] of charts) if (!names.includes(name)) { chart.figure.remove(); charts.delete(name); }
   for (const name of names) {
     if (charts.has(name)) continue;
-    const chart = new Chart(name, document.querySelector(`.reading[data-reading="${name}"]`).dataset.unit);
+    const { unit, t, value } = document.querySelector(`.reading[data-reading="${name}"]`).dataset;
+    const chart = new Chart(name, unit);
+    if (now() - t < span_s) chart.push(Number(t), Number(value));
     charts.set(name, chart);
     lanesBox.before(chart.figure);
     loadChart(chart);
@@ -144,7 +153,7 @@ const tell = {
     if (!node) return refresh("devices", "devices");
     put(node.querySelector(".value"), value.toFixed(decimals).replace("-", "−"));
     Object.assign(node.querySelector("time").dataset, { t: t_s });
-    Object.assign(node.dataset, { t: t_s, stale: stale_s });
+    Object.assign(node.dataset, { t: t_s, stale: stale_s, value });
   },
   pin({ device, pin, reported }) {
     const name = `${device}/${pin}`, id = `pin-${device}--${pin}`;

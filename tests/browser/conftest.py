@@ -10,6 +10,7 @@ from tests.hub.running import LIGHTS, PASSWORD, POT, Board, RunningHub, running_
 from tests.support.requirements import missing, need
 
 PROBES = Path(__file__).with_name("probes.js")
+STREAMS = 3
 CHROMIUM_ARGS = (
     "--no-sandbox",
     "--disable-dev-shm-usage",
@@ -38,7 +39,7 @@ def chromium() -> Iterator[Any]:
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHub]:
     """A hub with broker, webhook and store."""
     folder: Path = tmp_path_factory.mktemp("hub")
-    with running_hub(folder) as running:
+    with running_hub(folder, {"PINLOOP_EVENT_STREAMS_MAX": str(STREAMS)}) as running:
         yield running
 
 

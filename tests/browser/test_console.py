@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import PROBES, sign_in
+from tests.browser.conftest import PROBES, STREAMS, sign_in
 from tests.hub.running import Board, RunningHub
+from tests.hub.test_hub_api import Stream
 from tests.support.wait import until
 
 pytestmark = pytest.mark.browser
@@ -125,6 +126,31 @@ def test_it_says_that_it_is_not_live_any_more_and_recovers(page: Any, hub: Runni
     page.complaints[:] = [one for one in page.complaints if "ERR_" not in one]
 
 
+def test_without_a_free_stream_the_page_polls(page: Any, hub: RunningHub, pot: Board) -> None:
+    """It says so, and values still change."""
+    page.goto("about:blank")
+    taken: list[Stream] = []
+    until(lambda: _take_every_stream(hub, taken), 20, every_s=0.2)
+    page.goto(hub.url)
+    until(lambda: text(page, "#live-text") == "live, every 2 s", 8)
+    pot.send("reading/pot", "33.5")
+    until(lambda: text(page, VALUE) == "33.5")
+    for stream in taken:
+        stream.close()
+    # the browser reports the refused stream
+    page.complaints[:] = [one for one in page.complaints if "503" not in one]
+
+
+def _take_every_stream(hub: RunningHub, taken: list[Stream]) -> bool:
+    """Add an open stream to `taken` if there is a free one; tell whether these are all."""
+    stream = Stream(hub)
+    if stream.status == 200:
+        taken.append(stream)
+    else:
+        stream.close()
+    return len(taken) == STREAMS
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_it_fits_and_can_be_read(
@@ -141,6 +167,10 @@ def test_it_fits_and_can_be_read(
     page.wait_for_selector("[data-pin='lights/green'] .differs", timeout=5000)
     hub.alert("firing", "lights/red=1")
     page.wait_for_selector(".alerts li", timeout=5000)
+    # the widest that a card gets
+    page.wait_for_selector("[data-pin='lights/green'] .release")
+    page.select_option("[data-pin='lights/green'] select", "until")
+    page.click("[data-pin='lights/green'] summary")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("probes.faint()") == []
     assert page.evaluate("probes.unlabelled()") == []

@@ -1,6 +1,8 @@
-"""The bound on event streams, and a hub that cannot start."""
+"""The bound on event streams, and hubs that do not start."""
 
 from pathlib import Path
+
+import pytest
 
 from tests.hub.running import running_hub
 from tests.hub.test_hub_api import Stream
@@ -21,8 +23,17 @@ def test_streams_beyond_the_bound_are_refused_while_the_rest_still_answers(tmp_p
         again.close()
 
 
-def test_it_does_not_start_without_a_password(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("flags", "text"),
+    [
+        ([], "console_password"),
+        (["--console-password=x", "--store-url=ftp://x"], "store_url"),
+        (["--console-password=x", "--event-streams-max=0"], "event-streams-max"),
+    ],
+)
+def test_it_does_not_start_with_settings_that_cannot_work(tmp_path: Path, flags: list[str], text: str) -> None:
     """One clear line and exit code 2."""
-    child = start(["python", "-m", "hub"], tmp_path / "out")
+    child = start(["python", "-m", "hub", *flags], tmp_path / "out")
     assert child.wait(10) == 2
-    assert "console_password" in child.text()
+    assert text in child.text()
+    assert child.text().count("\n") == 1
