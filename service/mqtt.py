@@ -151,7 +151,11 @@ class Session:
         return Publication(info)
 
     def ack(self, message: Message) -> None:
-        """Acknowledge a message (manual_ack); an ack for a connection that is gone is dropped by the library."""
+        """Acknowledge a message (manual_ack).
+
+        Only for messages of the connection that stands: packet ids begin anew with each, so an ack for an older one could
+        hit another message. The caller keeps count of connections.
+        """
         self._client.ack(message.mid, message.qos)
 
     def _back_off(self) -> None:

@@ -1,0 +1,1 @@
+"""Alerts in, claims, arbitration, leased commands out: the only writer of commands."""
