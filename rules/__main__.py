@@ -91,12 +91,14 @@ def main(argv: Sequence[str]) -> int:
     ticks = 0
     while not stop.wait(_TICK_S):
         runner.tick()
+        runner.report()
         ticks += 1
         if reload_wanted.is_set() or (ticks % _TICKS_PER_LOOK_AT_THE_FILE == 0 and rulebook.changed()):
             reload_wanted.clear()
             if rulebook.reload():
                 runner.replace(rulebook.rules)
     session.stop()
+    runner.report()
     poster.stop()
     server.stop()
     state.close()

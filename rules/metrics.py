@@ -2,7 +2,10 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-__all__ = ["DELIVERED", "EVALUATED", "IGNORED", "NOTIFICATIONS", "REFUSED", "RELOADS", "RETRIED", "TRANSITIONS"]
+__all__ = [
+    "DELIVERED", "EVALUATED", "FIRING_NOW", "IGNORED", "NOTIFICATIONS", "POST_SECONDS", "REFUSED", "RELOADS", "RETRIED",
+    "STATE_ERRORS", "TRANSITIONS", "WAITING",
+]  # fmt: skip
 
 DELIVERED, RETRIED, REFUSED = "delivered", "retried", "refused"
 
@@ -22,5 +25,7 @@ STATE_ERRORS = Counter("rules_state_errors_total", "Writes of the state database
 
 for _reason in ("retained", "invalid", "repeated"):
     IGNORED.labels(_reason)
+for _result in ("ok", "bad"):
+    RELOADS.labels(_result)
 for _outcome in (DELIVERED, RETRIED, REFUSED):
     NOTIFICATIONS.labels(_outcome)

@@ -1,13 +1,14 @@
 """The evaluator: windows, hysteresis, delays and silence, by hand and against a naive model."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rules.evaluate import FIRING, RESOLVED, UNKNOWN, Evaluator, Left
-from rules.load import parse_rules
+from rules.load import load_rules, parse_rules
 from rules.model import Comparison, Condition, NoData, Rule, Target
 
 WALL = 1_790_000_000.0
@@ -241,6 +242,18 @@ def test_a_daily_rule_that_was_left_firing_is_decided_by_the_first_tick(minute: 
     play = Play(rule("daily: '18:00'\nlasts: 1h\ntz: UTC"), left={("r", ""): Left(FIRING)})
     begins_s = WALL + 3 * 3600 + 46 * 60 + 40
     assert play.tick(1, begins_s + minute * 60) == [("", FIRING if minute < 60 else RESOLVED)]
+
+
+def test_the_sample_fires_and_resolves_with_every_sweep_of_the_virtual_potentiometer():
+    """0 to 100 and back in 40 s, twice a second: what a newcomer sees in local mode."""
+    play = Play(*load_rules(Path(__file__).resolve().parents[2] / "rules" / "sample.yml"))
+    changes = []
+    for step in range(240):
+        t_s = step / 2
+        changes += [(t_s, to) for _, to in play.tick(t_s) + play.read(t_s, 100 - abs(t_s % 40 - 20) * 5)]
+    assert [to for _, to in changes] == [FIRING, RESOLVED] * 3
+    lit_s = [over - fired for (fired, _), (over, _) in zip(changes[::2], changes[1::2], strict=True)]
+    assert all(5 < seconds < 12 for seconds in lit_s), changes
 
 
 # A naive model: every reading is kept, and everything is decided anew at every event.

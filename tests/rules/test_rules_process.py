@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -195,4 +196,21 @@ def test_what_it_cannot_start_with_is_one_line_and_exit_2(service: Service, vari
     child = service.spawn(**variables)
     assert child.wait(10) == 2
     assert line in child.text()
+    assert "Traceback" not in child.text()
+
+
+@pytest.mark.parametrize("what", ["port", "state"])
+def test_a_taken_port_or_an_unusable_state_is_one_line_and_exit_1(service: Service, what: str, tmp_path: Path):
+    """The supervisor tries again; people read the line."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        variables = {
+            "port": {"PINLOOP_RULES_HTTP_PORT": port},
+            "state": {"PINLOOP_RULES_STATE_PATH": str(tmp_path)},
+        }
+        child = service.spawn(**variables[what])
+        assert child.wait(10) == 1
+    assert {"port": f"127.0.0.1:{port}", "state": f"'{tmp_path}' cannot be used"}[what] in child.text()
     assert "Traceback" not in child.text()
