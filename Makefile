@@ -32,8 +32,10 @@ bench: $(VENV)/.dev ## Measure the reaction time, reading to pin
 	@$(BIN)/python -m bench.reaction
 
 .PHONY: docs
-docs: $(VENV)/.dev ## Write the generated parts: settings tables, dashboards, Grafana rules, broker files
+docs: $(VENV)/.dev ## Write what is generated: settings and command pages, dashboards, broker files
 	@$(BIN)/python -m tests.support.generated --write
+	@$(BIN)/python -m grafana.build
+	@$(BIN)/python -m pinloop.broker_files
 
 .PHONY: screenshots
 screenshots: $(VENV)/.dev ## Take the console's pictures in docs/img with Chromium

@@ -153,8 +153,8 @@ class Session:
     def ack(self, message: Message) -> None:
         """Acknowledge a message (manual_ack).
 
-        Only for messages of the connection that stands: packet ids begin anew with each, so an ack for an older one could
-        hit another message. The caller keeps count of connections.
+        Only for messages of the connection that stands: packet ids begin anew with each, so an ack for an older one
+        could hit another message. The caller keeps count of connections.
         """
         self._client.ack(message.mid, message.qos)
 
