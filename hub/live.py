@@ -70,12 +70,14 @@ class Picture:
             entry = self._device(device)
             if entry is None:
                 return
+            news = _lasting(info) != _lasting(entry["info"])
             entry["info"] = info
             for sensor, reading in entry["readings"].items():
                 reading["unit"] = _unit(info, sensor)
             for pin in info["pins"]:
                 self._pin(device, pin)
-            self.feed.add("info", {"device": device})
+            if news:
+                self.feed.add("info", {"device": device})
 
     def reading(self, device: str, sensor: str, value: float, t_s: float) -> None:
         """Take a reading of time `t_s`; one that is older than what is known is no news."""
@@ -254,6 +256,11 @@ class Picture:
 
     def _copy(self, entry: Json) -> Json:
         return {**entry, "readings": {sensor: dict(reading) for sensor, reading in sorted(entry["readings"].items())}}
+
+
+def _lasting(info: Json) -> Json:
+    """Return what does not change from one minute's info to the next by itself."""
+    return {key: value for key, value in info.items() if key not in ("uptime_s", "heap", "rssi")}
 
 
 def _unit(info: Mapping[str, Any], sensor: str) -> str:

@@ -69,9 +69,9 @@ def pin_view(picture: Picture, entry: Json) -> Json:
     """Return a pin as its card shows it: the picture's entry, and
 
     `low`, `high`, `is_switch`: what it takes; `now`, `wanted`: values as text; `current`: whether `now` holds now, else
-    `until_s`: until when it did; `because`: why the device set it; `desired`, `claims`, `changes`: the webhook's answer
-    to "why is this pin on?"; `manual`: the claim of a person, or
-    None; `by_person`: whether that one wins.
+    `until_s`: until when it did; `because`: why the device set it; `desired` (with its value as text in `says`),
+    `claims`, `changes`: the webhook's answer to "why is this pin on?"; `manual`: the claim of a person, or None;
+    `by_person`: whether that one wins.
     """
     device = picture.device(entry["device"])
     declared = device["info"]["pins"].get(entry["pin"], {}) if device else {}
@@ -84,10 +84,11 @@ def pin_view(picture: Picture, entry: Json) -> Json:
     wanted = entry["command"] or (desired if desired and desired["value"] is not None else None)
     person = [claim for claim in claims if not claim["fingerprint"]]
     broker = picture.links().get("broker", {"problem": None})
-
     current = bool(reported and device and device["status"] == ONLINE and not broker["problem"])
 
-    def said(value: float) -> str:
+    def said(value: float | None) -> str:
+        if value is None:
+            return "the safe value"
         return words.switch(value) if is_switch and value in (0, 1) else words.number(value)
 
     return {
@@ -95,7 +96,6 @@ def pin_view(picture: Picture, entry: Json) -> Json:
         "low": low,
         "high": high,
         "is_switch": is_switch,
-        "gpio": declared.get("gpio"),
         "now": said(reported["value"]) if reported else "?",
         "on": bool(reported and reported["value"]),
         "status": device["status"] if device else "unknown",
@@ -104,12 +104,10 @@ def pin_view(picture: Picture, entry: Json) -> Json:
         "until_s": None if current else _known_until(entry, device, broker),
         "because": words.WHY[reported["why"]] if reported else "",
         "wanted": said(wanted["value"]) if wanted else None,
-        "desired": desired,
+        "desired": desired and {**desired, "says": said(desired["value"])},
         "manual": person[0] if person else None,
         "by_person": bool(person) and person[0] is claims[0],
-        "claims": [
-            {**claim, "says": "safe value" if claim["value"] is None else said(claim["value"])} for claim in claims
-        ],
+        "claims": [{**claim, "says": said(claim["value"])} for claim in claims],
         "changes": [
             {**change, "says": "released" if change["value"] is None else said(change["value"])}
             for change in explained.get("changes") or []

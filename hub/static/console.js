@@ -304,6 +304,7 @@ document.addEventListener("change", (event) => {
 $("charts").append(lanesBox);
 new ResizeObserver(draw).observe($("charts"));
 setInterval(() => { setLive(); times(); draw(); }, 1000);
+setInterval(() => refresh("devices", "devices"), 60000);  // signal strengths, which are no events
 arranged();
 loadLanes();
 stream();

@@ -58,6 +58,17 @@ def test_a_repeated_status_keeps_its_time() -> None:
     assert picture.devices()[0]["since_s"] == 1000
 
 
+def test_an_info_that_only_counts_on_is_no_news() -> None:
+    """Each device says every minute how long it has been up; the page need not ask for the list again."""
+    picture, _ = make()
+    picture.info("pot", {**INFO, "uptime_s": 60, "rssi": -60})
+    before = len(events(picture))
+    picture.info("pot", {**INFO, "uptime_s": 120, "rssi": -63})
+    assert (len(events(picture)), picture.devices()[0]["info"]["uptime_s"]) == (before, 120)
+    picture.info("pot", {**INFO, "fw": "0.2.0"})
+    assert events(picture)[before:] == [("info", {"device": "pot"})]
+
+
 def test_an_older_reading_does_not_replace_a_newer_one() -> None:
     """Back-fill and what the store remembers never hide the present."""
     picture, _ = make()
@@ -127,7 +138,7 @@ def test_a_wish_for_a_safe_value_that_nobody_knows_has_no_number() -> None:
     claim = {"value": None, "slot": "unknown", "source": "dry", "since_s": 1, "until_s": None, "fingerprint": "f"}
     view = {"device": "lights", "pin": "red", "desired": claim, "claims": [claim], "changes": []}
     picture.explained([view])
-    assert (shown(picture)["wanted"], shown(picture)["claims"][0]["says"]) == (None, "safe value")
+    assert (shown(picture)["wanted"], shown(picture)["claims"][0]["says"]) == (None, "the safe value")
 
 
 def test_a_person_is_told_from_an_alert_by_the_missing_fingerprint() -> None:
