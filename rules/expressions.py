@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from datetime import time
+from typing import TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 from contract.errors import ContractError
@@ -18,6 +19,8 @@ from contract.topics import check_device, check_name
 from rules.model import DEVICE, OPERATORS, Comparison, Target
 
 __all__ = ["REDUCERS", "comparison", "duration_s", "nearest", "overlap", "target", "time_of_day", "timezone", "window"]
+
+T = TypeVar("T")
 
 REDUCERS = ("mean", "max", "min", "last", "count")
 
@@ -144,14 +147,12 @@ def _zones() -> frozenset[str]:
 
 
 def _number(text: str) -> float:
-    try:
-        return bare_number(text, "")
-    except ContractError as error:
-        raise ValueError(f"has '{text.strip()}' where a number belongs ({error.rule})") from None
+    return _checked(lambda number: bare_number(number, ""), text)
 
 
-def _checked(check: Callable[[str], str], text: str) -> str:
+def _checked(check: Callable[[str], T], text: str) -> T:
+    """Return what the contract makes of a part of an expression."""
     try:
         return check(text)
     except ContractError as error:
-        raise ValueError(f"has '{text}', which {error.rule}") from None
+        raise ValueError(f"has '{text.strip()}', which {error.rule}") from None

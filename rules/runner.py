@@ -123,7 +123,7 @@ class Runner:
 
     def _left(self) -> dict[Key, Left]:
         return {
-            key: Left(alert.status, alert.reason == NO_DATA)
+            key: Left(alert.status, by_silence=alert.status == FIRING and alert.reason == NO_DATA)
             for key, alert in self._alerts.items()
             if alert.status != RESOLVED
         }
