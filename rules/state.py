@@ -62,8 +62,8 @@ class State:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode = WAL")
-            # Not FULL: a commit survives the death of this process, and a power cut that takes the last one costs no more
-            # than an alert that is not re-asserted: its claim ends by itself. It halves the disk's share of a reaction.
+            # Not FULL: a commit survives the death of this process, and what a power cut may take is an alert that is
+            # not re-asserted: its claim ends by itself. This halves the disk's share of a reaction.
             self._connection.execute("PRAGMA synchronous = NORMAL")
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
