@@ -51,7 +51,7 @@ def test_a_pin_is_switched_and_released_with_the_keyboard(page: Any, hub: Runnin
     page.keyboard.press("Enter")
     lights.obey("red", 1)
     until(lambda: text(page, f"{RED} .state").strip() == "on")
-    until(lambda: "Manual claim by console" in text(page, f"{RED} .why"))
+    until(lambda: "Manual claim by console asks for on since" in " ".join(text(page, f"{RED} .why").split()))
     assert "claimed until" in text(page, "#said")
     assert page.evaluate("document.activeElement.id") == "v1-lights--red"
     claim = hub.get("/api/pins/lights/red/why")[1]["claims"][0]
