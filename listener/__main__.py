@@ -8,6 +8,7 @@ from listener.dead import DeadLetters
 from listener.decode import Decoder
 from listener.intake import Intake
 from listener.queue import Queue
+from listener.scrape import Scraper
 from listener.settings import Settings
 from listener.writer import Writer
 from service import logs
@@ -31,6 +32,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         decoder = Decoder(settings.mqtt_prefix, settings.topics_extra)
         store = open_store(settings)
+        scraper = Scraper(settings.scrape, settings.scrape_every_s, store)
     except (ServiceError, StoreError) as error:
         return _refuse(error, 2)
     stop = stop_on_signals()
@@ -66,7 +68,9 @@ def main(argv: Sequence[str]) -> int:
     worker = threading.Thread(target=_work, args=(writer, stop, failed), name="writer", daemon=True)
     worker.start()
     intake.start()
+    scraper.start()
     stop.wait()
+    scraper.stop()
     queue.close()
     writer.stop()
     worker.join(_LAST_WRITE_S)

@@ -57,8 +57,9 @@ class Assembler:
                 # A sleeping device said so: nothing is wrong with it, and an alert on `online` must not fire.
                 return [self._device(device, {"online": float(status != OFFLINE)}, received_ns)]
             case Info(device, info):
+                # Said again and again, unlike a status: a device that has been up for days still shows as online.
                 fields = {name: value for name in _INFO_FIELDS if _is_number(value := info.get(name))}
-                return [self._device(device, fields, received_ns)] if fields else []
+                return [self._device(device, {"online": 1.0, **fields}, received_ns)]
             case Commanded(device, pin, command):
                 return list(self._pins.desired(device, pin, command, self._stamps.stamp(device, received_ns)))
             case Reported(device, pin, state):

@@ -18,3 +18,6 @@ WRITE_SECONDS = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 QUEUE_BYTES = Gauge("listener_queue_bytes", "Bytes of messages that wait for the writer.")
+SCRAPES = Counter(
+    "listener_scrapes_total", "Figures of services by what became of them: stored, away, lost.", ["outcome"]
+)

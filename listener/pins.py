@@ -1,6 +1,7 @@
 """Pins: what they are told, what they report, and when that changed.
 
-Every message becomes a `pins` point; only a change becomes an `actuations`
+Every message becomes a `pins` point, where `commanded` tells whether the last
+`desired` stands (1) or is released (0); only a change becomes an `actuations`
 point, the annotation that says who did it. Renewals change nothing.
 """
 
@@ -48,8 +49,8 @@ class Pins:
         """Return the points for a command (None: released) that came just now."""
         changed = self.learn_desired(device, pin, command)
         tags = (("device", device), ("pin", pin))
-        if command is not None:
-            yield Point(PINS, tags, {"desired": command.value}, ts_ns)
+        told = {"desired": command.value, "commanded": 1.0} if command else {"commanded": 0.0}
+        yield Point(PINS, tags, told, ts_ns)
         if changed:
             slot, source = _by(command) if command else ("none", "released")
             value = {"value": command.value} if command else {}

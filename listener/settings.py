@@ -24,6 +24,11 @@ class Settings(MqttSettings, HttpSettings, LogSettings, StoreSettings):
     dead_letter_path: Path = setting(
         Path("data/dead-letter.jsonl"), "File for points that the store refuses for good, with the reason."
     )
+    scrape: str = setting(
+        "",
+        'Services whose metrics are stored, for dashboards: "webhook=http://webhook:8081,..."; with it the own ones.',
+    )
+    scrape_every_s: float = setting(15.0, "Seconds between two looks at those metrics.", least=1, most=3600)
     topics_extra: str = setting(
         "", 'Topics of devices that do not keep to the contract, "topic=device/sensor,..." ("/pot=seed/pot").'
     )

@@ -81,8 +81,13 @@ def test_a_status_is_a_point_of_the_device(assembler: Assembler, status: str, on
 def test_of_info_the_numbers_that_change_are_stored(assembler: Assembler) -> None:
     """What is no number is left out: info is read loosely."""
     info = {"fw": "1", "rssi": -60, "heap": True, "uptime_s": 10**400}
-    assert [dict(p.fields) for p in assembler.points(Info("pot", info), False, NOW_NS)] == [{"rssi": -60}]
-    assert assembler.points(Info("pot", {"rssi": "weak"}), False, NOW_NS) == []
+    assert [dict(p.fields) for p in assembler.points(Info("pot", info), False, NOW_NS)] == [{"online": 1, "rssi": -60}]
+
+
+def test_a_device_that_tells_about_itself_is_online(assembler: Assembler) -> None:
+    """Its status comes once; a window of time that begins later must show it too."""
+    points = assembler.points(Info("pot", {"rssi": "weak"}), False, NOW_NS)
+    assert points == [Point("devices", (("device", "pot"),), {"online": 1}, NOW_NS)]
 
 
 def test_a_pins_values_are_stored_with_every_message(assembler: Assembler) -> None:
@@ -90,8 +95,8 @@ def test_a_pins_values_are_stored_with_every_message(assembler: Assembler) -> No
     points = [p for fact in (told(1), told(1), reported(1)) for p in assembler.points(fact, False, NOW_NS)]
     pins = [point for point in points if point.measurement == "pins"]
     assert [(point.tags, dict(point.fields)) for point in pins] == [
-        (RED, {"desired": 1}),
-        (RED, {"desired": 1}),
+        (RED, {"desired": 1, "commanded": 1}),
+        (RED, {"desired": 1, "commanded": 1}),
         (RED, {"reported": 1}),
     ]
     assert len({point.ts_ns for point in pins}) == 3
@@ -113,7 +118,13 @@ def test_a_release_is_a_change_without_a_value(assembler: Assembler) -> None:
         ("none", {"source": "released", "event": "desired"}),
         ("device", {"value": 0, "source": "released", "event": "reported"}),
     ]
-    assert assembler.points(told(None), False, NOW_NS) == []
+
+
+def test_a_released_pin_is_told_nothing_any_more(assembler: Assembler) -> None:
+    """`commanded` 0: from then on its last desired value is no measure of what it reports."""
+    points = [p for fact in (told(1), told(None), told(None)) for p in assembler.points(fact, False, NOW_NS)]
+    pins = [dict(point.fields) for point in points if point.measurement == "pins"]
+    assert pins == [{"desired": 1, "commanded": 1}, {"commanded": 0}, {"commanded": 0}]
 
 
 @pytest.mark.parametrize("why", ["expired", "link-lost", "boot", "guard", "local"])
