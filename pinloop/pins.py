@@ -1,16 +1,21 @@
 """`pinloop pin`: what the pins are, who wants what, and a person's own claim."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from contract.commands import COMMAND
 from contract.errors import TopicError
 from contract.topics import check_device, check_name
-from pinloop.client import find_hub
+from pinloop.client import HubClient, find_hub
 from pinloop.show import ago, as_json, hub_options, number, table
 
 __all__ = ["pin"]
+
+# A device answers in milliseconds; one that is away or held back by a guard is said to be, not waited for.
+CONFIRM_S = 2.0
 
 
 def _checked(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
@@ -69,7 +74,9 @@ def set_pin(
       pinloop pin set fan/speed 512 --for 2h --by anna
     """
     wish = {"value": int(value) if value.is_integer() else value, "for": duration, "by": by}
-    _done(find_hub(url, data_dir).call("PUT", "/pins/" + name, wish), json_wanted)
+    hub = find_hub(url, data_dir)
+    hub.call("PUT", "/pins/" + name, wish)
+    _done(_confirmed(hub, name), json_wanted)
 
 
 @pin.command("release")
@@ -82,7 +89,9 @@ def release_pin(name: str, url: str | None, data_dir: Path, json_wanted: bool) -
     Example:
       pinloop pin release lights/red
     """
-    _done(find_hub(url, data_dir).call("DELETE", "/pins/" + name), json_wanted)
+    hub = find_hub(url, data_dir)
+    hub.call("DELETE", "/pins/" + name)
+    _done(_confirmed(hub, name), json_wanted)
 
 
 @pin.command("why")
@@ -126,12 +135,31 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def _confirmed(hub: HubClient, name: str) -> dict[str, Any]:
+    """Return the pin as soon as the device has reported what is desired, at the latest after CONFIRM_S."""
+    deadline_s = time.monotonic() + CONFIRM_S
+    while True:
+        one: dict[str, Any] = hub.get(f"/pins/{name}/why")
+        if _agrees(one) or time.monotonic() > deadline_s:
+            return one
+        time.sleep(0.02)
+
+
+def _agrees(one: dict[str, Any]) -> bool:
+    desired, reported = one["desired"], one["reported"]
+    if reported is None:
+        return False
+    return bool(reported["value"] == desired["value"] if desired else reported["why"] != COMMAND)
+
+
 def _done(one: dict[str, Any], json_wanted: bool) -> None:
     if json_wanted:
-        return as_json(one)
+        return as_json({key: value for key, value in one.items() if key not in ("claims", "changes")})
     name, desired, reported = f"{one['device']}/{one['pin']}", one["desired"], one["reported"]
     wanted = f"{number(desired['value'])} wanted by {desired['source']} ({desired['slot']})" if desired else "no claim"
-    click.echo(f"{name}: {wanted}; reported {number(reported['value']) if reported else 'nothing yet'}")
+    said = f"reported {number(reported['value'])}" if reported else "never reported"
+    late = "" if _agrees(one) else "; the device has not confirmed it yet, see `pinloop pin why`"
+    click.echo(f"{name}: {wanted}; {said}{late}")
     return None
 
 

@@ -1,6 +1,7 @@
 """`pinloop device`, `pin` and `rules` against a running hub."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -49,11 +50,22 @@ def test_a_pin_is_set_explained_and_released(hub: RunningHub, lights: Board) -> 
     until(lambda: run("pin", "why", "lights/red", env=here(hub)).exit_code == 0)
     result = run("pin", "set", "lights/red", "1", "--for", "90s", "--by", "anna", env=here(hub))
     assert (result.exit_code, "lights/red: 1 wanted by anna (manual)" in result.stdout) == (0, True)
+    assert "the device has not confirmed it yet" in result.stdout
     lights.obey("red", 1)
     until(lambda: "lights/red\t1\t1\tmanual\tanna\t-" in run("pin", "list", env=here(hub)).stdout)
     assert "anna" in run("pin", "why", "lights/red", env=here(hub)).stdout
     result = run("pin", "release", "lights/red", "--json", env=here(hub))
     assert json.loads(result.stdout)["desired"] is None
+
+
+def test_setting_a_pin_waits_for_the_devices_word(hub: RunningHub, lights: Board) -> None:
+    """What is printed is what the device reported, not what it was before."""
+    until(lambda: run("pin", "why", "lights/red", env=here(hub)).exit_code == 0)
+    device = threading.Thread(target=lights.obey, args=("red", 1))
+    device.start()
+    result = run("pin", "set", "lights/red", "1", env=here(hub))
+    device.join()
+    assert result.stdout == "lights/red: 1 wanted by cli (manual); reported 1\n"
 
 
 def test_the_local_instance_is_found_by_its_data_folder(hub: RunningHub, tmp_path: Path) -> None:
