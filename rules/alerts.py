@@ -127,9 +127,9 @@ def _summary(rule: Rule, device: str, value: float | None) -> str:
     if isinstance(trigger, Daily):
         return f"{rule.name}: every day at {trigger.at:%H:%M} ({trigger.tz.key})"
     if value is None:
-        return f"{device} {trigger.sensor}: no reading"
+        return f"{device}/{trigger.sensor}: no reading"
     window = f" ({trigger.reduce} of {trigger.over_s:g} s)" if trigger.over_s else ""
-    return f"{device} {trigger.sensor}{window} is {value:g}, {trigger.when}"
+    return f"{device}/{trigger.sensor}{window} is {value:g}, {trigger.when}"
 
 
 def _rfc3339(moment_s: float) -> str:

@@ -43,7 +43,7 @@ def test_the_body_is_alertmanagers():
             "actuate": "attic/fan=1,hall/horn=0.5",
             "slot": "safety",
         },
-        "annotations": {"summary": "attic t (mean of 10 s) is 29.5, > 28"},
+        "annotations": {"summary": "attic/t (mean of 10 s) is 29.5, > 28"},
         "startsAt": "2026-09-21T14:13:20.250Z",
         "endsAt": "0001-01-01T00:00:00Z",
         "generatorURL": "",
@@ -99,7 +99,7 @@ def test_an_alert_that_silence_fired_says_so_until_a_reading_does():
     """The reason decides how it ends after a restart."""
     silent = fire(None)
     assert silent.reason == "NoData"
-    assert silent.annotations == {"summary": "attic t: no reading"}
+    assert silent.annotations == {"summary": "attic/t: no reading"}
     assert fire(None, silent, WALL + 1).reason == "NoData"
     assert fire(30, silent, WALL + 1).reason == ""
     assert fire(None, fire(30), WALL + 1).reason == ""  # held: a reading fired it
