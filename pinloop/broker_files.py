@@ -12,12 +12,23 @@ from contract import topics
 from contract.limits import DEFAULT_PREFIX, MAX_PAYLOAD_BYTES
 from pinloop.secrets import is_mosquitto_password, mosquitto_password_line
 
-__all__ = ["HEALTH_TOPIC", "HEALTH_USER", "SERVICE_USERS", "acl_text", "mosquitto_conf", "password_text", "stack_files"]
+__all__ = [
+    "DOCTOR_DEVICE",
+    "HEALTH_TOPIC",
+    "HEALTH_USER",
+    "SERVICE_USERS",
+    "acl_text",
+    "mosquitto_conf",
+    "password_text",
+    "stack_files",
+]
 
 # The dot keeps these names out of the device-id grammar: no device can be called like a service.
 SERVICE_USERS = ("svc.listener", "svc.rules", "svc.webhook", "svc.hub")
 HEALTH_USER = "svc.health"
 HEALTH_TOPIC = "$SYS/broker/uptime"
+# The device that `pinloop doctor` pretends to be: no board is called so, and nothing of it is retained or stored.
+DOCTOR_DEVICE = "pinloop-doctor"
 
 # Who may do what, by kind of topic. "#" stands for every topic below the prefix.
 _SERVICE_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {

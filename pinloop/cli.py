@@ -9,6 +9,7 @@ import click
 from pinloop.config import config
 from pinloop.demo import demo
 from pinloop.devices import device
+from pinloop.doctor import doctor
 from pinloop.pins import pin
 from pinloop.rules import rules
 from pinloop.up import up
@@ -32,5 +33,5 @@ def main() -> None:
     """
 
 
-for command in (up, demo, device, pin, rules, config):
+for command in (up, demo, device, pin, rules, config, doctor):
     main.add_command(command)

@@ -17,7 +17,7 @@ from pathlib import Path
 from contract.errors import ContractError
 from contract.limits import DEFAULT_PREFIX
 from contract.topics import check_device
-from pinloop.broker_files import HEALTH_USER, SERVICE_USERS, acl_text, password_text
+from pinloop.broker_files import DOCTOR_DEVICE, HEALTH_USER, SERVICE_USERS, acl_text, password_text
 from pinloop.secrets import ALPHABET, read_or_make, write_file
 from pinloop.store_tokens import StoreTokenError, scoped_tokens
 
@@ -106,6 +106,7 @@ class Secrets:
             self._hand_out(secret, self._make(self.owner / secret.name, secret.chars))
         for device in DEMO_DEVICES:
             self._place("devices", device, self._make(self.owner / "devices" / device) + "\n")
+        self._make(self.owner / "devices" / DOCTOR_DEVICE)
         self.update_broker()
 
     def add_device(self, device: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from pinloop.errors import PinloopError
 from pinloop.local.layout import Layout, Ports
 
-__all__ = ["check_ports", "describe", "locked"]
+__all__ = ["check_ports", "describe", "is_locked", "locked"]
 
 
 @contextlib.contextmanager
@@ -57,6 +57,18 @@ def locked(layout: Layout) -> Iterator[None]:
             lock.truncate(0)
 
 
+def is_locked(layout: Layout) -> bool:
+    """Tell whether an instance holds the data folder; changes nothing."""
+    try:
+        with layout.lock.open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def check_ports(ports: Ports, bind: str) -> None:
     """Check that every port can be listened on, before anything starts.
 
@@ -89,6 +101,10 @@ def describe(layout: Layout, ports: Ports) -> None:
         "webhook_url": f"http://127.0.0.1:{ports.webhook}",
         "console_password_file": str(layout.password("console").resolve()),
         "mqtt": {"host": "127.0.0.1", "port": ports.mqtt},
+        "services": {
+            name: f"http://127.0.0.1:{getattr(ports, name)}" for name in ("listener", "rules", "webhook", "hub")
+        },
+        "rules_path": str(layout.rules.resolve()),
     }
     temporary = layout.running.with_suffix(".tmp")
     temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 
 import firmware.sim
-from pinloop.broker_files import SERVICE_USERS, acl_text, mosquitto_conf, password_text
+from pinloop.broker_files import DOCTOR_DEVICE, SERVICE_USERS, acl_text, mosquitto_conf, password_text
 from pinloop.local.embedded_broker import write_users
 from pinloop.local.layout import Layout, Ports
 from pinloop.secrets import read_or_make, write_file
@@ -50,9 +50,9 @@ def prepare(
 
 
 def _broker_users(layout: Layout, own_devices: Sequence[str]) -> list[str]:
-    """Return every broker user: the services, the virtual devices, and boards that were named now or earlier."""
+    """Return every broker user: the services, the doctor's, the virtual devices, and boards named now or earlier."""
     earlier = [path.stem for path in layout.secrets.glob("*.password")]
-    known = {*SERVICE_USERS, *VIRTUAL_DEVICES, *own_devices, *earlier}
+    known = {*SERVICE_USERS, DOCTOR_DEVICE, *VIRTUAL_DEVICES, *own_devices, *earlier}
     return sorted(known - {"console", "alerts", "operator"})
 
 

@@ -1,0 +1,149 @@
+"""The devices: who was seen, who is silent, whose pins are not what they should be, and who commands them."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from contract.topics import PIN_SET, Topics
+from pinloop.doctor.ask import NoAnswer, ask
+from pinloop.doctor.findings import Finding, broken, fine, warning
+from pinloop.doctor.target import Target
+from pinloop.show import ago
+from service.mqtt import Message, Session
+
+__all__ = ["check_devices", "check_epochs"]
+
+_RETAINED_S = 0.5
+
+
+def check_devices(target: Target) -> Iterator[Finding]:
+    """Ask the console for devices and pins, as `owner`."""
+    url, password = target.services.get("hub"), target.passwords.get("console")
+    if not url or password is None:
+        return
+    try:
+        found, pins = (ask(f"{url}/api/{what}", basic=("owner", password)) for what in ("devices", "pins"))
+    except NoAnswer:
+        return  # the finding `hub` says it
+    if found.status in (401, 403, 429):
+        yield broken(
+            "console password",
+            f"The console refuses the password of the secrets folder ({found.status}).",
+            f"The secret was changed while the hub runs: put it back, or {target.again}.",
+        )
+        return
+    yield fine("console password", "The console takes it.")
+    if found.status != 200:
+        yield broken("devices", f"The console answers {found.status}.", f"Look at {target.log_of('hub')}.")
+        return
+    body = found.json()
+    yield from _presence(body["devices"], body["now_s"])
+    if pins.status == 200:
+        yield from _drift(pins.json().get("pins", []), {one["device"]: one["status"] for one in body["devices"]})
+
+
+def _presence(devices: Sequence[dict[str, Any]], now_s: float) -> Iterator[Finding]:
+    if not devices:
+        yield warning(
+            "devices",
+            "No device has been seen.",
+            "Start one: `pinloop up` runs two virtual ones, `pinloop up --device ID` admits a board of yours.",
+        )
+        return
+    by: dict[str, list[str]] = {}
+    for one in devices:
+        by.setdefault(one["status"], []).append(one["device"])
+    silent = [one for one in devices if one["status"] == "online" and _silent(one["readings"], now_s)]
+    if by.get("offline"):
+        away = ", ".join(
+            f"{one['device']} ({ago(one['since_s'], now_s) or 'since before the hub started'})"
+            for one in devices
+            if one["status"] == "offline"
+        )
+        yield broken(
+            "devices away",
+            f"Offline: {away}; their pins go to the safe value by themselves.",
+            "Look at their power, Wi-Fi and broker password; of a virtual one at its log.",
+        )
+    if silent:
+        told = ", ".join(f"{one['device']} (last reading {ago(_newest_s(one), now_s)})" for one in silent)
+        yield broken(
+            "devices silent",
+            f"Online without readings: {told}.",
+            "Look at their sensors' wiring, and compare the user name with the device id in their topics.",
+        )
+    seen = [f"{len(names)} {status} ({_few(names)})" for status, names in sorted(by.items()) if status != "offline"]
+    if seen:
+        yield fine("devices", f"Seen: {', '.join(seen)}.")
+
+
+def _silent(readings: dict[str, dict[str, Any]], now_s: float) -> bool:
+    """Tell whether a device with sensors has sent nothing current from any of them."""
+    return bool(readings) and all(now_s - one["t_s"] > one["stale_s"] for one in readings.values())
+
+
+def _newest_s(device: dict[str, Any]) -> float:
+    return max(float(one["t_s"]) for one in device["readings"].values())
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _drift(pins: Sequence[dict[str, Any]], status: dict[str, str]) -> Iterator[Finding]:
+    drifting = [pin for pin in pins if pin["drift_s"] is not None]
+    away = [pin for pin in drifting if status.get(pin["device"]) != "online"]
+    wrong = [pin for pin in drifting if pin not in away]
+    if wrong:
+        told = ", ".join(f"{pin['device']}/{pin['pin']} for {pin['drift_s']:.0f} s" for pin in wrong)
+        yield broken(
+            "pins",
+            f"Not what they should be although the device is online: {told}.",
+            "Ask `pinloop pin why DEVICE/PIN`; a guard on the device (min_on_s, max_on_s) may hold it.",
+        )
+    if away:
+        yield warning(
+            "pins",
+            f"Nobody knows what {_few([pin['device'] + '/' + pin['pin'] for pin in away])} is: the device is away.",
+            "Look at the device; the command reaches it when it is back.",
+        )
+    if not drifting:
+        asked = sum(pin["desired"] is not None for pin in pins)
+        yield fine("pins", f"{len(pins)} pins, {asked} of them claimed; all report what they should be.")
+
+
+def check_epochs(target: Target) -> Iterator[Finding]:
+    """Read the commands that stand at the broker: those of two epochs are those of two webhooks."""
+    if not target.services or "svc.hub" not in target.passwords:
+        return
+    epochs: dict[str, str] = {}
+
+    def take(message: Message) -> None:
+        try:
+            found = json.loads(bytes(message.payload) or b"{}")
+        except ValueError:
+            return  # a bare number of other software
+        if isinstance(found, dict) and found.get("epoch"):
+            epochs[str(found["epoch"])] = message.topic
+
+    topics = [(Topics(target.mqtt.mqtt_prefix).every(PIN_SET), 1)]
+    name = f"doctor-{secrets.token_hex(4)}"
+    session = Session(target.signed_in("svc.hub"), name, subscriptions=topics, on_message=take)
+    session.start()
+    try:
+        if not session.wait_connected(2.0):
+            return
+        time.sleep(_RETAINED_S)
+    finally:
+        session.stop()
+    if len(epochs) > 1:
+        told = ", ".join(f"{epoch} ({topic})" for epoch, topic in epochs.items())
+        yield broken(
+            "one webhook",
+            f"Commands of {len(epochs)} claims databases stand at the broker: {told}.",
+            "Two webhooks command the same devices, or one was never stopped: let only one run on this broker.",
+        )
+    elif epochs:
+        yield fine("one webhook", "Every command at the broker is of one claims database.")

@@ -1,0 +1,48 @@
+"""The webhook's two users: each is let in to its own part, and a wrong password to neither."""
+
+from collections.abc import Iterator
+
+from pinloop.doctor.ask import NoAnswer, ask
+from pinloop.doctor.findings import Finding, broken, fine
+from pinloop.doctor.target import Target
+
+__all__ = ["check_webhook"]
+
+
+def check_webhook(target: Target) -> Iterator[Finding]:
+    """Try the users `operator` and `alerts`, and a wrong password; nothing is posted."""
+    url = target.services.get("webhook")
+    if not url:
+        return
+    try:
+        for user, path in (("operator", "/claims"), ("alerts", "/alert")):
+            if user in target.passwords:
+                # A GET on /alert is answered 405, but only to those who may post there.
+                status = ask(url + path, basic=(user, target.passwords[user])).status
+                yield _finding(target, user, status in (200, 405), status)
+        wrong = ("operator", "wrong")
+        open_to_all = [path for path in ("/claims", "/alert") if ask(url + path, basic=wrong).status != 401]
+    except NoAnswer:
+        return  # the finding `webhook` says it
+    if open_to_all:
+        yield broken(
+            "webhook strangers",
+            f"The webhook answers a wrong password on {', '.join(open_to_all)}: whoever reaches it can switch pins.",
+            "What answers there is not Pinloop's webhook, or a proxy adds credentials: look at what listens there.",
+        )
+    else:
+        yield fine("webhook strangers", "A wrong password is refused.")
+
+
+def _finding(target: Target, user: str, good: bool, status: int) -> Finding:
+    name = f"webhook user {user}"
+    if good:
+        return fine(name, f"`{user}` is let in.")
+    holders = {"operator": "the console cannot switch a pin", "alerts": "no alert reaches a pin"}[user]
+    if status == 401:
+        return broken(
+            name,
+            f"`{user}` is refused with the password of the secrets folder: {holders} once it is read anew.",
+            f"The secret was changed while the services run: put it back, or {target.again}, so that all read it.",
+        )
+    return broken(name, f"`{user}` gets {status}.", f"Look at {target.log_of('webhook')}.")
