@@ -20,8 +20,8 @@ _INTERVAL_S = 10
 _MOST_UID_CHARS = 40
 _DATASOURCE_UID = "influxdb"
 _EXPRESSION_UID = "__expr__"
-# A silent device's alert is to be held for ever; this many evaluations are more than three years.
-_NEVER = 10_000_000
+# A silent device's alert is to be held: 91 h, the most that Grafana's database column of 16 bits takes.
+_LONGEST = 32767
 
 _EVALUATORS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte", "==": "eq", "!=": "ne"}
 
@@ -84,12 +84,17 @@ def _rule(rule: Rule, condition: Condition) -> dict[str, object]:
         # Not told how it ended: the webhook takes the pins to their safe values.
         "noDataState": "KeepLast" if held else "OK",
         "execErrState": "KeepLast",  # Grafana's default fires every rule while the database is away
-        "missing_series_evals_to_resolve": _NEVER if held else max(1, math.ceil((silent_s - range_s) / _INTERVAL_S)),
+        "missing_series_evals_to_resolve": _LONGEST if held else _evaluations(silent_s - range_s),
         "isPaused": False,
         "labels": labels,
         "annotations": {"summary": f"{{{{ $labels.device }}}} {condition.sensor} is {value}, {condition.when}"},
         "data": [_query(condition, range_s), _reduce(), _threshold(condition)],
     }
+
+
+def _evaluations(silent_s: float) -> int:
+    """Return after how many evaluations without data that many seconds have passed."""
+    return min(_LONGEST, max(1, math.ceil(silent_s / _INTERVAL_S)))
 
 
 def _query(condition: Condition, range_s: float) -> dict[str, object]:

@@ -58,7 +58,7 @@ def test_clear_is_what_ends_a_firing_alert():
 @pytest.mark.parametrize(
     ("text", "state", "evaluations"),
     [("when: pot > 80, over: 10s", "OK", 5), ("when: pot > 80", "OK", 1),
-     ("when: pot > 80, no_data: {do: hold}", "KeepLast", 10_000_000)],
+     ("when: pot > 80, no_data: {do: hold}", "KeepLast", 32767), ("when: pot > 80, no_data: {after: 200d}", "OK", 1)],
 )  # fmt: skip
 def test_a_silent_device_is_released_or_held(text: str, state: str, evaluations: int):
     """And a database that is away never fires anything: Grafana's default would."""
