@@ -22,6 +22,7 @@ class _Pin:
     desired: object = _UNKNOWN  # a value, None when released
     reported: object = _UNKNOWN
     command: Command | None = None
+    told_ns: int | None = None  # when `desired` changed, until the pin reports that it followed
 
 
 class Pins:
@@ -36,6 +37,8 @@ class Pins:
         value = None if command is None else command.value
         changed = value != known.desired
         known.desired, known.command = value, command
+        if changed:
+            known.told_ns = None
         return changed
 
     def learn_reported(self, device: str, pin: str, state: State) -> bool:
@@ -52,6 +55,7 @@ class Pins:
         told = {"desired": command.value, "commanded": 1.0} if command else {"commanded": 0.0}
         yield Point(PINS, tags, told, ts_ns)
         if changed:
+            self._pins[device, pin].told_ns = ts_ns
             slot, source = _by(command) if command else ("none", "released")
             value = {"value": command.value} if command else {}
             yield Point(ACTUATIONS, (*tags, ("slot", slot)), {**value, "source": source, "event": "desired"}, ts_ns)
@@ -62,10 +66,15 @@ class Pins:
         tags = (("device", device), ("pin", pin))
         yield Point(PINS, tags, {"reported": state.value}, ts_ns)
         if changed:
-            command = self._pins[device, pin].command
+            known = self._pins[device, pin]
+            command = known.command
             followed = state.why == COMMAND and command is not None and command.seq == state.seq
             slot, source = _by(command) if followed and command else ("device", state.why)
             fields: dict[str, float | str] = {"value": state.value, "source": source, "event": "reported"}
+            if followed and known.told_ns is not None:
+                # Once for each change: a device that follows the same command again after a restart is not slow.
+                fields["took_s"] = (ts_ns - known.told_ns) / 1e9
+                known.told_ns = None
             yield Point(ACTUATIONS, (*tags, ("slot", slot)), fields, ts_ns)
 
 

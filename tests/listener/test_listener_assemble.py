@@ -29,9 +29,16 @@ def reported(value: float, why: str = "command", seq: int = 5) -> Reported:
 
 
 def actuations(assembler: Assembler, *facts: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Return (slot, fields) of the changes that the facts make."""
+    """Return (slot, fields) of the changes that the facts make, without how long they took."""
     points = [point for fact in facts for point in assembler.points(fact, False, NOW_NS)]
-    return [(dict(p.tags)["slot"], dict(p.fields)) for p in points if p.measurement == "actuations"]
+    changes = [(dict(p.tags)["slot"], dict(p.fields)) for p in points if p.measurement == "actuations"]
+    return [(slot, {key: fields[key] for key in fields if key != "took_s"}) for slot, fields in changes]
+
+
+def took_s(assembler: Assembler, fact: Any, at_s: float) -> list[Any]:
+    """Return how long each change that the fact makes took, None where that is not said."""
+    points = assembler.points(fact, False, NOW_NS + round(at_s * 1e9))
+    return [point.fields.get("took_s") for point in points if point.measurement == "actuations"]
 
 
 def test_a_reading_is_stored_once_with_its_identity(assembler: Assembler) -> None:
@@ -108,6 +115,21 @@ def test_a_change_says_who_made_it_and_a_renewal_says_nothing(assembler: Assembl
         ("alert", {"value": 1, "source": "too-bright", "event": "desired"}),
         ("alert", {"value": 1, "source": "too-bright", "event": "reported"}),
     ]
+
+
+def test_a_report_says_how_long_the_change_took(assembler: Assembler) -> None:
+    """From the command that changed the value, whatever renewals came since; once."""
+    assert took_s(assembler, told(1), 0) == [None]
+    assert took_s(assembler, told(1, seq=6), 100) == []
+    assert took_s(assembler, reported(1, seq=6), 100.25) == [100.25]
+    assert took_s(assembler, reported(0, "boot"), 200) == [None]
+    assert took_s(assembler, reported(1, seq=6), 200.5) == [None]
+
+
+def test_of_a_command_from_before_the_start_it_is_not_known_how_long_it_took(assembler: Assembler) -> None:
+    """A retained copy does not say when it came."""
+    assembler.points(told(1), True, NOW_NS)
+    assert took_s(assembler, reported(1), 5) == [None]
 
 
 def test_a_release_is_a_change_without_a_value(assembler: Assembler) -> None:
