@@ -1,7 +1,7 @@
 """Facts to points: times, identities and changes, in the order in which the messages came.
 
-Knows no socket, clock or disk; its memory (`Stamps`, `Identities`, `Pins`)
-belongs to the one thread that calls it.
+Knows no socket, clock or disk; its memory (`Stamps`, `Identities`, `Pins`,
+`Sensors`) belongs to the one thread that calls it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,6 +13,7 @@ from listener import metrics
 from listener.decode import Commanded, Fact, Info, Readings, Reported, Status
 from listener.identity import Identities
 from listener.pins import Pins
+from listener.sensors import Sensors
 from listener.stamps import Stamps
 from store import Point
 from store.points import DEVICES, READINGS
@@ -33,6 +34,7 @@ class Assembler:
         self._identities = Identities(dedup_window)
         self._stamps = Stamps()
         self._pins = Pins()
+        self._sensors = Sensors()
 
     def preload(self, identities: Iterable[tuple[str, str, int]]) -> None:
         """Learn which samples (device, boot, n) are stored already."""
@@ -87,6 +89,7 @@ class Assembler:
             metrics.READINGS.labels("new").inc()
             ts_ns = self._stamps.stamp(device, received_ns, sample.t_s, sample.n)
             yield Point(READINGS, (("device", device),), fields, ts_ns)
+            yield from self._sensors.points(device, sample.values, received_ns)
 
     def _device(self, device: str, fields: Mapping[str, float], received_ns: int) -> Point:
         return Point(DEVICES, (("device", device),), fields, self._stamps.stamp(device, received_ns))

@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["ACTUATIONS", "BOOKKEEPING", "DEVICES", "PINS", "READINGS", "RESERVED", "SERVICES", "Point"]
+__all__ = ["ACTUATIONS", "BOOKKEEPING", "DEVICES", "PINS", "READINGS", "RESERVED", "SENSORS", "SERVICES", "Point"]
 
 READINGS = "readings"
 PINS = "pins"
 ACTUATIONS = "actuations"
 DEVICES = "devices"
+SENSORS = "sensors"
 SERVICES = "services"
 
 # Fields of READINGS that name the sample; every other field is a sensor.
@@ -25,7 +26,7 @@ class Point:
     Writing the same measurement, tags and time again replaces fields of the same name and keeps the others.
 
     Attributes:
-        measurement: one of READINGS, PINS, ACTUATIONS, DEVICES, SERVICES.
+        measurement: one of READINGS, PINS, ACTUATIONS, DEVICES, SENSORS, SERVICES.
         tags: (key, value), what the point is about; few distinct values.
         fields: name -> number or text; at least one.
         ts_ns: nanoseconds since 1970.

@@ -20,6 +20,11 @@ def assembler() -> Assembler:
     return Assembler(64)
 
 
+def readings(assembler: Assembler, fact: Readings) -> list[Point]:
+    """Return the points of readings, without the notes of sensors."""
+    return [point for point in assembler.points(fact, False, NOW_NS) if point.measurement == "readings"]
+
+
 def told(value: float | None, by: str = "alert too-bright", seq: int = 5) -> Commanded:
     return Commanded("lights", "red", None if value is None else Command(value, seq, "e", 300, by))
 
@@ -45,7 +50,7 @@ def test_a_reading_is_stored_once_with_its_identity(assembler: Assembler) -> Non
     """The redelivery of (device, boot, n) gives no point."""
     fact = Readings("pot", [Sample({"pot": 61.5}, None, 17, "k3f9")])
     fields = {"pot": 61.5, "n": 17, "boot": "k3f9"}
-    assert assembler.points(fact, False, NOW_NS) == [Point("readings", (("device", "pot"),), fields, NOW_NS)]
+    assert readings(assembler, fact) == [Point("readings", (("device", "pot"),), fields, NOW_NS)]
     assert assembler.points(fact, False, NOW_NS + 1) == []
 
 
@@ -53,7 +58,7 @@ def test_what_was_stored_before_the_start_is_recognised(assembler: Assembler) ->
     """Identities come from the store."""
     assembler.preload([("pot", "k3f9", 17)])
     samples = [Sample({"pot": 1}, None, n, "k3f9") for n in (16, 17, 18)]
-    assert [p.fields["n"] for p in assembler.points(Readings("pot", samples), False, NOW_NS)] == [16, 18]
+    assert [p.fields["n"] for p in readings(assembler, Readings("pot", samples))] == [16, 18]
 
 
 @pytest.mark.parametrize(
@@ -62,8 +67,20 @@ def test_what_was_stored_before_the_start_is_recognised(assembler: Assembler) ->
 def test_a_reading_without_an_identity_is_always_stored(assembler: Assembler, sample: Sample) -> None:
     """A number without the start from which it counts could hide every reading after a restart."""
     for _ in range(2):
-        points = assembler.points(Readings("pot", [sample]), False, NOW_NS)
+        points = readings(assembler, Readings("pot", [sample]))
         assert [dict(point.fields) for point in points] == [{"pot": 1}]
+
+
+def test_each_sensor_of_a_device_is_noted_once_a_day(assembler: Assembler) -> None:
+    """What a dashboard can offer for one device."""
+    found = []
+    for hours, device, values in ((0, "pot", {"a": 1.0, "b": 2.0}), (1, "pot", {"a": 1.0}), (2, "pit", {"a": 1.0}),
+                                  (24, "pot", {"a": 1.0})):  # fmt: skip
+        at_ns = NOW_NS + hours * 3600 * 10**9
+        points = assembler.points(Readings(device, [Sample(values)]), False, at_ns)
+        found += [(hours, *dict(p.tags).values(), dict(p.fields)) for p in points if p.measurement == "sensors"]
+    seen = {"seen": 1}
+    assert found == [(0, "pot", "a", seen), (0, "pot", "b", seen), (2, "pit", "a", seen), (24, "pot", "a", seen)]
 
 
 def test_nothing_retained_is_a_point(assembler: Assembler) -> None:
