@@ -1,0 +1,200 @@
+"""The stack under test: docker-compose.yml as it is, one override, ports of its own; and what is done to it."""
+
+import base64
+import json
+import os
+import subprocess
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.support.ports import free_port
+
+__all__ = ["HERE", "ROOT", "Stack"]
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+_FILES = [ROOT / "docker-compose.yml", HERE / "compose.ci.yml"]
+_PORTS = ("MQTT_PORT", "CONSOLE_PORT", "WEBHOOK_PORT", "INFLUXDB_PORT", "ALERTMANAGER_PORT", "GRAFANA_PORT")
+
+
+class Stack:
+    """A compose project of the tests' own.
+
+    Args:
+        project: its name; everything that Docker makes for it carries it.
+        images: the file that images.sh wrote.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(self, project: str, images: Path) -> None:
+        self.project = project
+        self.images = dict(line.split("=", 1) for line in images.read_text().splitlines())
+        self.ports = {name: free_port() for name in _PORTS}
+        self.environment = {
+            **os.environ,
+            **{name: str(port) for name, port in self.ports.items()},
+            "COMPOSE_PROFILES": self.images["COMPOSE_PROFILES"],
+        }
+        self._compose = ["docker", "compose", "--project-name", project]
+        for file in (HERE / "ci.env", images):
+            self._compose += ["--env-file", str(file)]
+        for file in _FILES:
+            self._compose += ["--file", str(file)]
+        self._ids: dict[str, str] = {}
+        self._secrets: dict[str, str] = {}
+
+    @property
+    def port(self) -> int:
+        """The broker's port, for `tests.support.broker.Client`."""
+        return self.ports["MQTT_PORT"]
+
+    # What an operator does.
+
+    def compose(self, *words: str, timeout_s: float = 120) -> str:
+        """Run `docker compose WORDS` and return what it prints; its errors are in the AssertionError."""
+        return self._run([*self._compose, *words], timeout_s)
+
+    def docker(self, *words: str, timeout_s: float = 60) -> str:
+        """Run `docker WORDS` and return what it prints."""
+        return self._run(["docker", *words], timeout_s)
+
+    def save_logs(self, path: Path) -> None:
+        """Write what every container has logged to a file."""
+        path.write_text(self.compose("logs", "--no-color", "--timestamps"))
+
+    def secret(self, name: str) -> str:
+        """Return a secret as `docker compose run --rm setup show` prints it."""
+        if not self._secrets:
+            shown = self.compose("run", "--rm", "setup", "show")
+            self._secrets = {line.split()[0]: line.split()[1] for line in shown.splitlines() if line.strip()}
+        return self._secrets[name]
+
+    def add_device(self, name: str) -> str:
+        """Make a broker account as docs/stack.md says and return its password."""
+        shown = self.compose("run", "--rm", "setup", "device", name)
+        self.compose("exec", "-T", "mosquitto", "sh", "-c", "kill -HUP 1")
+        return next(line.split()[1] for line in shown.splitlines() if line.startswith(f"{name} "))
+
+    # What happens to containers.
+
+    def container(self, service: str) -> str:
+        """Return the id of a service's container."""
+        if service not in self._ids:
+            self._ids[service] = self.compose("ps", "--all", "--quiet", service).strip()
+        return self._ids[service]
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        """Return `docker inspect` of a service's container."""
+        found: list[dict[str, Any]] = json.loads(self.docker("inspect", self.container(service)))
+        return found[0]
+
+    def kill(self, *services: str) -> None:
+        """SIGKILL the first processes of containers, all with one command, as a crash: Docker starts them again.
+
+        `docker kill` would count as a stop by hand. The helper sees the host's processes, so this needs no root here.
+        """
+        pids = [str(self.inspect(service)["State"]["Pid"]) for service in services]
+        assert "0" not in pids
+        self._help("--pid", "host", line=f"kill -9 {' '.join(pids)}")
+
+    def wipe(self, volume: str) -> None:
+        """Delete everything in a volume."""
+        self._help("--volume", f"{self.project}_{volume}:/volume", line="rm -rf /volume/*")
+
+    def pause(self, service: str) -> None:
+        """Freeze every process of a container."""
+        self.docker("pause", self.container(service))
+
+    def unpause(self, service: str) -> None:
+        """Let a frozen container go on."""
+        self.docker("unpause", self.container(service))
+
+    def restarts(self, service: str) -> int:
+        """Return how often Docker has started a container again by itself."""
+        return int(self.inspect(service)["RestartCount"])
+
+    def healthy(self, service: str) -> bool:
+        """Tell whether a container's health check is content."""
+        return bool(self.inspect(service)["State"]["Health"]["Status"] == "healthy")
+
+    def ready(self, service: str, http_port: int) -> bool:
+        """Ask a service of ours, inside its container, whether it is ready."""
+        words = ["python", "-m", "service.probe", f"http://127.0.0.1:{http_port}/readyz"]
+        done = subprocess.run(
+            ["docker", "exec", self.container(service), *words], env=self.environment, capture_output=True, check=False
+        )
+        return done.returncode == 0
+
+    def execute(self, service: str, *words: str) -> str:
+        """Run a command in a container and return what it prints."""
+        return self.docker("exec", self.container(service), *words)
+
+    # What the running stack says.
+
+    def pins(self) -> dict[str, int]:
+        """Return what the lights are, read off the virtual device's pins."""
+        red, green = self.execute(
+            "demo-lights", "sh", "-c", "cd /data/devices/lights; cat pin4; echo; cat pin5"
+        ).split()
+        return {"red": int(red), "green": int(green)}
+
+    def wishes(self) -> dict[str, tuple[float, float]]:
+        """Return pin -> (desired, reported) of the lights as the webhook has them; a released pin counts as 0."""
+        answer = self.http("WEBHOOK_PORT", "/pins", user=("operator", self.secret("operator_password")))
+        return {
+            one["pin"]: (
+                one["desired"]["value"] if one["desired"] else 0,
+                one["reported"]["value"] if one["reported"] else -1,
+            )
+            for one in answer["pins"]
+            if one["device"] == "lights"
+        }
+
+    def query(self, influxql: str) -> list[list[Any]]:
+        """Return the rows that the store has for a query, with the token that only reads."""
+        path = "/query?" + urllib.parse.urlencode({"db": "pinloop", "q": influxql})
+        answer = self.http("INFLUXDB_PORT", path, token=self.secret("store_read_token"))
+        series = answer["results"][0].get("series", [])
+        return [row for one in series for row in one["values"]]
+
+    def http(
+        self,
+        port: str,
+        path: str,
+        *,
+        user: tuple[str, str] | None = None,
+        token: str = "",
+        body: object = None,
+        method: str = "",
+    ) -> Any:
+        """Return the JSON that a published port answers; None when the answer has no body."""
+        request = urllib.request.Request(f"http://{self.host}:{self.ports[port]}{path}")
+        if user:
+            request.add_header("Authorization", "Basic " + base64.b64encode(":".join(user).encode()).decode())
+        if token:
+            request.add_header("Authorization", f"Token {token}")
+        if body is not None:
+            request.data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        if method:
+            request.method = method
+        with urllib.request.urlopen(request, timeout=3) as answer:
+            text = answer.read()
+        return json.loads(text) if text.strip() else None
+
+    def _help(self, *options: str, line: str) -> None:
+        """Run a line of shell as root in a container of its own."""
+        image = self.images.get("PYTHON_IMAGE", "pinloop:test")
+        user = ["--user", "0:0", "--network", "none", "--entrypoint", "sh"]
+        self.docker("run", "--rm", *user, *options, image, "-c", line)
+
+    def _run(self, words: list[str], timeout_s: float) -> str:
+        done = subprocess.run(
+            words, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+        if done.returncode:
+            raise AssertionError(f"`{' '.join(words[-6:])}` ended with {done.returncode}: {done.stderr[-2000:]}")
+        return done.stdout
