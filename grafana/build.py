@@ -7,6 +7,9 @@ without a build, and a test says when it is stale.
 import json
 from pathlib import Path
 
+from grafana.builders.actuation import actuation
+from grafana.builders.device import device
+from grafana.builders.itself import itself
 from grafana.builders.overview import overview
 
 __all__ = ["files"]
@@ -16,7 +19,12 @@ _FOLDER = Path(__file__).parent / "dashboards"
 
 def files() -> dict[Path, str]:
     """Return path -> text of every dashboard."""
-    built = {"overview.json": overview()}
+    built = {
+        "overview.json": overview(),
+        "device.json": device(),
+        "actuation.json": actuation(),
+        "itself.json": itself(),
+    }
     return {_FOLDER / name: json.dumps(one, indent=2, ensure_ascii=False) + "\n" for name, one in built.items()}
 
 
