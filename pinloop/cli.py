@@ -6,6 +6,7 @@ Heavy imports happen in the commands, so that `pinloop --help` answers at once.
 
 import click
 
+from pinloop.backup import backup, restore
 from pinloop.config import config
 from pinloop.demo import demo
 from pinloop.devices import device
@@ -33,5 +34,5 @@ def main() -> None:
     """
 
 
-for command in (up, demo, device, pin, rules, config, doctor):
+for command in (up, demo, device, pin, rules, config, doctor, backup, restore):
     main.add_command(command)

@@ -1,0 +1,5 @@
+"""`pinloop backup` and `pinloop restore`: everything that must survive, in one file that can be checked."""
+
+from pinloop.backup.command import backup, restore
+
+__all__ = ["backup", "restore"]
