@@ -23,6 +23,14 @@ demo: $(VENV)/.local ## Show one turn of the loop as a timeline, then stop
 test: $(VENV)/.dev ## Check style and types, run the tests, report coverage
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/run.sh
 
+.PHONY: test-stack
+test-stack: $(VENV)/.dev ## Run docker compose up for real, break everything in turn, and see that nothing is lost
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/stack/run.sh
+
+.PHONY: fault-table
+fault-table: $(VENV)/.dev ## The same, and write docs/fault-table.md from what was seen
+	@PATH="$(CURDIR)/$(BIN):$$PATH" PINLOOP_FAULT_TABLE=write bash tests/stack/run.sh
+
 .PHONY: check
 check: $(VENV)/.dev ## Style and types only
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

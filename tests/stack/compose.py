@@ -7,8 +7,9 @@ import subprocess
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from tests.support.broker import Broker, Client
 from tests.support.ports import free_port
 
 __all__ = ["HERE", "ROOT", "Stack"]
@@ -48,7 +49,7 @@ class Stack:
 
     @property
     def port(self) -> int:
-        """The broker's port, for `tests.support.broker.Client`."""
+        """The broker's port."""
         return self.ports["MQTT_PORT"]
 
     # What an operator does.
@@ -133,6 +134,10 @@ class Stack:
         return self.docker("exec", self.container(service), *words)
 
     # What the running stack says.
+
+    def client(self, user: str = "", password: str = "") -> Client:
+        """Return a client of the stack's broker; the caller closes it."""
+        return Client(cast(Broker, self), user=user, password=password)  # it asks for no more than host and port
 
     def pins(self) -> dict[str, int]:
         """Return what the lights are, read off the virtual device's pins."""

@@ -71,7 +71,7 @@ def alerts(stack: Stack) -> Iterator[Alerts]:
 def wishes(stack: Stack, load: Load, alerts: Alerts) -> Wishes:
     """What the pins should be; both are off at first."""
     load.level = 10
-    until_pins(stack, red=0, green=0)
+    until_pins(stack, {"red": 0, "green": 0})
     return Wishes(load, alerts)
 
 

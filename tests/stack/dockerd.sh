@@ -22,9 +22,11 @@ start() {
   ip link add "$bridge" type bridge
   ip addr add 10.231.0.1/24 dev "$bridge"
   ip link set "$bridge" up
+  device=$(ip route show default | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
+  mtu=$(cat "/sys/class/net/$device/mtu" 2>/dev/null || echo 1500)
   # Nothing of this engine's is in a range that another one takes by default.
   setsid dockerd --host "unix://$socket" --data-root "$folder/data" --exec-root "$run/exec" --pidfile "$run/pid" \
-    --bridge "$bridge" --default-address-pool base=10.231.64.0/18,size=24 \
+    --bridge "$bridge" --mtu "$mtu" --default-address-pool base=10.231.64.0/18,size=24 \
     </dev/null >"$folder/dockerd.log" 2>&1 &
   for _ in $(seq 200); do
     if DOCKER_HOST=unix://$socket timeout 2 docker info >/dev/null 2>&1; then

@@ -4,23 +4,27 @@
 # are linked statically enough to run here, and put where Docker looks for a user's own. What is there already stays.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+made=() # gone at the end
+trap 'rm -rf "${made[@]}"' EXIT
 
 missing=()
-for package in docker.io iptables mmdebstrap uidmap; do
-  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
-done
+command -v dockerd >/dev/null || missing+=(docker.io)
+command -v docker >/dev/null || [ "$(. /etc/os-release && echo "${VERSION_ID%%.*}")" -lt 13 ] || missing+=(docker-cli)
+command -v iptables >/dev/null || missing+=(iptables)
+command -v mmdebstrap >/dev/null || missing+=(mmdebstrap uidmap)
 if [ "${#missing[@]}" -gt 0 ]; then
   # Debian must not start the engine: the tests start one of their own when none runs.
   policy=/usr/sbin/policy-rc.d
-  [ -e "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod +x "$policy"; trap 'rm -f "$policy"' EXIT; }
+  [ -e "$policy" ] || { made+=("$policy"); printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod +x "$policy"; }
   export DEBIAN_FRONTEND=noninteractive
-  [ -n "$(find /var/lib/apt/lists -name '*Packages*' -mmin -60 -print -quit)" ] || apt-get update -qq
+  apt-get update -qq
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 plugins=${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins
 if ! docker compose version >/dev/null 2>&1 || ! docker buildx version >/dev/null 2>&1; then
   scratch=$(mktemp -d)
+  made+=("$scratch")
   mkdir -p "$scratch"/{lists/partial,cache/archives/partial,debs,unpacked}
   echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $(sh "$here/mirror.sh") trixie main" >"$scratch/sources.list"
   apt=(apt-get -qq -o "Dir::Etc::sourcelist=$scratch/sources.list" -o Dir::Etc::sourceparts=/dev/null
@@ -31,7 +35,7 @@ if ! docker compose version >/dev/null 2>&1 || ! docker buildx version >/dev/nul
   for package in "$scratch"/debs/*.deb; do dpkg-deb -x "$package" "$scratch/unpacked"; done
   mkdir -p "$plugins"
   find "$scratch/unpacked" -path '*/cli-plugins/docker-*' -type f -exec install -m 755 -t "$plugins" {} +
-  rm -rf "$scratch"
 fi
+docker --version
 docker compose version
 docker buildx version

@@ -23,6 +23,7 @@ class Load:
     Attributes:
         level: the value that it publishes, 0 to 100.
         acknowledged_at_s: n -> monotonic seconds of its PUBACK.
+        forgiven: numbers that a fault may have cost, and has; no later check asks for them.
     """
 
     device = "load"
@@ -31,6 +32,7 @@ class Load:
         self.boot = f"b{int(time.time()) % 10**6}"
         self.level = 10
         self.acknowledged_at_s: dict[int, float] = {}
+        self.forgiven: set[int] = set()
         self._numbers: dict[int, int] = {}  # message id -> n; ids are not used twice in a run (65,535 of them)
         self._unmatched: dict[int, float] = {}
         self._lock = threading.Lock()

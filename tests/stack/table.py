@@ -10,11 +10,13 @@ __all__ = ["FaultTable", "Row", "promises"]
 _HEAD = """\
 # What was broken on purpose
 
-Written by `make fault-table` from a run of `tests/stack/` on the stack as docker-compose.yml starts it; each `make test-stack`
-makes the same faults and fails when one ends otherwise. Meanwhile a device publishes twenty readings a second, a rule and
-an alert want both pins changed while the fault lasts, and the pins are read off the virtual device. *Seen*: seconds from the
-end of the fault (of a SIGKILL: from before it) until the pins were right and until every reading that the broker had
-acknowledged since the start was in the store; then how many those were.
+Written by `make fault-table` from a run of `tests/stack/` on the stack as docker-compose.yml starts it; each
+`make test-stack` makes the same faults and fails when one ends otherwise. Meanwhile a device publishes twenty readings
+a second, a rule and an alert want both pins changed while the fault lasts, and the pins are read off the virtual
+device.
+
+*Seen*: seconds from the end of the fault (of a SIGKILL: from before it) until the pins were right, and until every
+reading that the broker had acknowledged since the start of the run was in the store; then how many those were.
 
 """
 

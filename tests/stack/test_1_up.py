@@ -8,7 +8,6 @@ import pytest
 from tests.stack.checks import until_pins
 from tests.stack.compose import Stack
 from tests.stack.load import Load, Wishes
-from tests.support.broker import Client
 from tests.support.wait import until
 
 SERVERS = ("mosquitto", "influxdb", "alertmanager", "listener", "webhook", "rules", "hub", "demo-pot", "demo-lights")
@@ -48,7 +47,7 @@ def test_a_service_reads_its_own_secrets_only(stack: Stack) -> None:
 
 def test_strangers_are_refused(stack: Stack) -> None:
     """No anonymous device, no command without the operator's password, no console without its own."""
-    with Client(stack, client_id="stranger") as stranger:
+    with stack.client() as stranger:
         assert stranger.refused
     for port, path in (("WEBHOOK_PORT", "/pins"), ("CONSOLE_PORT", "/api/v1/devices"), ("INFLUXDB_PORT", "/query?q=x")):
         with pytest.raises(urllib.error.HTTPError) as refused:
@@ -76,19 +75,19 @@ def test_a_reading_is_stored(stack: Stack, load: Load) -> None:
 def test_an_alert_reaches_the_pin_and_its_end_releases_it(stack: Stack, wishes: Wishes) -> None:
     """Alertmanager, webhook, retained command, the device's pin; and back."""
     wishes.green(1)
-    until_pins(stack, red=0, green=1)
-    with Client(stack, user="lights", password=stack.secret("lights")) as reader:
+    until_pins(stack, {"red": 0, "green": 1})
+    with stack.client("lights", stack.secret("lights")) as reader:
         command = reader.collect("pinloop/lights/pin/green/set")
         command.until(lambda message: message.retain and b'"v":1' in message.payload)
 
     wishes.green(0)
-    until_pins(stack, red=0, green=0)
+    until_pins(stack, {"red": 0, "green": 0})
 
 
 def test_a_rule_reaches_the_pin_and_its_end_releases_it(stack: Stack, wishes: Wishes) -> None:
     """The level above the rule's threshold, and below its second one."""
     wishes.red(1)
-    until_pins(stack, red=1, green=0)
+    until_pins(stack, {"red": 1, "green": 0})
 
     wishes.red(0)
-    until_pins(stack, red=0, green=0)
+    until_pins(stack, {"red": 0, "green": 0})

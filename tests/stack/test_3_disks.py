@@ -38,7 +38,7 @@ def test_a_full_disk_of_the_webhook_delays_a_pin_and_no_more(
     """Nothing is claimed that is not committed: 503; the alert is posted again, and with room the pin follows."""
     wishes.green(0)
     wishes.red(0)
-    until_pins(stack, **wishes.wanted)
+    until_pins(stack, wishes.wanted)
     with full(stack, "webhook"):
         assert claim_refused(stack)
         wishes.green(1)
@@ -46,7 +46,7 @@ def test_a_full_disk_of_the_webhook_delays_a_pin_and_no_more(
         assert stack.pins() == {"red": 0, "green": 0}
         assert claim_refused(stack)
 
-    seen = recovery(stack, load, time.monotonic(), **wishes.wanted)
+    seen = recovery(stack, load, time.monotonic(), wishes.wanted)
 
     table.add(
         "webhook", "its disk full; an alert fires meanwhile", f"503, nothing switched; then {EXPECTED}", str(seen)
@@ -66,7 +66,7 @@ def test_a_full_disk_of_the_listener_costs_no_reading(
         until(lambda: not stack.ready("listener", 8082), 10, "the listener says that it is stuck", every_s=0.1)
         assert "odd" not in stack.execute("disks", "sh", "-c", f"cat {letters} 2>/dev/null || true")
 
-    seen = recovery(stack, load, time.monotonic(), **wishes.wanted)
+    seen = recovery(stack, load, time.monotonic(), wishes.wanted)
 
     until(lambda: "odd" in stack.execute("disks", "cat", letters), 5, "the dead letter")
     assert stack.ready("listener", 8082)
