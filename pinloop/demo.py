@@ -35,7 +35,9 @@ rules:
               metavar="SECONDS", help="How long a step may take after the one before.")  # fmt: skip
 @click.option("--engine", type=click.Choice(["auto", "micropython", "cpython"]), default="auto", show_default=True,
               help="What runs the virtual devices' firmware.")  # fmt: skip
-def demo(as_json: bool, deadline_s: float, engine: str) -> None:
+@click.option("--broker", type=click.Choice(["auto", "mosquitto", "embedded"]), default="auto", show_default=True,
+              help="auto: mosquitto if it is installed, else one from pip.")  # fmt: skip
+def demo(as_json: bool, deadline_s: float, engine: str, broker: str) -> None:
     """Show one turn of the loop, then stop.
 
     Runs the loop in a temporary folder until a full turn was seen, and prints it as a timeline.
@@ -56,7 +58,7 @@ def demo(as_json: bool, deadline_s: float, engine: str) -> None:
         ports = Ports(*_free_ports(5))
         if not as_json:
             click.echo("Starting broker, listener, rules, webhook, console and two virtual devices ...")
-        with running_loop(layout, ports, sweep_s=_SWEEP_S, engine=engine) as loop:
+        with running_loop(layout, ports, sweep_s=_SWEEP_S, engine=engine, broker=broker) as loop:
             if not as_json:
                 click.echo(f"Broker: {loop.broker}. Firmware runs on: {loop.engine}.")
                 click.echo(f"Waiting for the potentiometer to pass {_ABOVE} % and come back ...")

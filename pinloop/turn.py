@@ -84,7 +84,7 @@ class Watch:
         self._stored = stored
         self._alerts = alerts
         self._seen_at_s: dict[str, float] = {}
-        self._low_first = False
+        self._low_at_s: float | None = None  # a turn begins low, or its beginning was not seen
         self._trigger: float | None = None
         self._lock = threading.Lock()
 
@@ -97,7 +97,10 @@ class Watch:
         try:
             kind = self._topics.parse(message.topic).kind
             if kind == READING:
-                self._reading(next(iter(decode_reading("value", payload).values.values())), now_s)
+                sample = decode_reading("value", payload)
+                # The device's own time, if it has one: the broker may serve other subscribers before this one.
+                made_s = sample.t_s if sample.t_s is not None and 0 <= now_s - sample.t_s < 1 else now_s
+                self._reading(sample.values["value"], made_s)
             elif kind == PIN_SET:
                 command = decode_command(payload)
                 if command and command.value == 1:
@@ -136,9 +139,9 @@ class Watch:
 
     def _reading(self, value: float, now_s: float) -> None:
         if value < self._below:
-            self._low_first = True  # a turn begins low, or its beginning was not seen
+            self._low_at_s = self._low_at_s if self._trigger is not None else now_s
             self._saw("reading falls", now_s, after="pin set and reported")
-        elif value > self._above and self._low_first and self._trigger is None:
+        elif value > self._above and self._low_at_s is not None and self._trigger is None:
             self._saw("reading published", now_s)
             self._trigger = value
 
@@ -153,9 +156,11 @@ class Watch:
         if "alert resolves" in self._seen_at_s:
             return
         fired_s, claimed_s, resolved_s = self._alerts()
-        if fired_s:
-            self._saw("alert fires", fired_s)
-        if claimed_s:
+        began_s = self._low_at_s or 0.0  # what is older is of an earlier turn
+        if fired_s and fired_s > began_s:
+            # Alerts carry whole milliseconds, cut off: never before the reading that fired them.
+            self._saw("alert fires", max(fired_s, self._seen_at_s["reading published"]))
+        if claimed_s and claimed_s > began_s:
             self._saw("claim made", claimed_s)
         if resolved_s:
             self._saw("alert resolves", resolved_s, after="reading falls")

@@ -27,6 +27,8 @@ _PORT = click.IntRange(1, 65535)
 @click.option("--no-virtual", is_flag=True, help="Do not run the two virtual devices.")
 @click.option("--engine", type=click.Choice(["auto", "micropython", "cpython"]), default="auto", show_default=True,
               help="What runs the virtual devices' firmware.")  # fmt: skip
+@click.option("--broker", type=click.Choice(["auto", "mosquitto", "embedded"]), default="auto", show_default=True,
+              help="auto: mosquitto if it is installed, else one from pip.")  # fmt: skip
 @click.option("--mqtt-port", type=_PORT, default=1883, show_default=True, help="Port of the broker.")
 @click.option("--hub-port", type=_PORT, default=8080, show_default=True, help="Port of the console.")
 @click.option("--webhook-port", type=_PORT, default=8081, show_default=True, help="Port of the webhook.")
@@ -39,6 +41,7 @@ def up(
     own_devices: tuple[str, ...],
     no_virtual: bool,
     engine: str,
+    broker: str,
     **ports: int,
 ) -> None:
     """Run the whole loop on this machine.
@@ -75,6 +78,7 @@ def up(
     events: list[tuple[str, str]] = []
     with running_loop(
         layout, numbers, bind=bind, own_devices=devices, virtual=not no_virtual, engine=engine,
+        broker=broker,
         on_event=lambda part, what: events.append((part, what)),
     ) as loop:  # fmt: skip
         header = _header(layout, numbers, bind, devices, loop.broker, loop.engine)

@@ -70,6 +70,7 @@ def running_loop(
     sweep_s: float = 40.0,
     virtual: bool = True,
     engine: str = "auto",
+    broker: str = "auto",
     on_event: Callable[[str, str], None] = lambda _part, _what: None,
 ) -> Iterator[Loop]:
     """Run the loop for the length of a `with` block; nothing of it is left afterwards.
@@ -82,12 +83,15 @@ def running_loop(
         sweep_s: period of the virtual potentiometer, in seconds.
         virtual: run the two virtual devices.
         engine: "auto", "micropython" or "cpython".
+        broker: "auto" (mosquitto if it is there), "mosquitto" or "embedded".
         on_event: called with (part, what happened).
 
     Raises:
-        PinloopError: the folder is in use or cannot be used, or a port is taken.
+        PinloopError: the folder is in use or cannot be used, a port is taken, or a wanted program is not here.
     """
-    mosquitto = find_mosquitto()
+    mosquitto = find_mosquitto() if broker != "embedded" else None
+    if broker == "mosquitto" and mosquitto is None:
+        raise PinloopError("--broker: mosquitto is not installed", "apt install mosquitto, or leave --broker out.")
     with locked(layout):
         check_ports(ports, bind)
         try:
@@ -98,7 +102,7 @@ def running_loop(
                 "Check its owner and the free space, or choose another --data-dir.",
             ) from None
         parts = loop_parts(layout, ports, bind, mosquitto)
-        found = firmware.sim.engine.find(engine) if virtual else None
+        found = _engine(engine) if virtual else None
         parts += [device_part(layout, device, engine) for device in VIRTUAL_DEVICES] if virtual else []
         supervisor = Supervisor(parts, layout.logs, on_event)
         loop = Loop(supervisor, ports, mosquitto is not None, found.name if found else "none")
@@ -123,6 +127,13 @@ def tend_until(loop: Loop, stop: threading.Event, refresh: Callable[[], None]) -
     while not stop.wait(0.2):
         loop.tend()
         refresh()
+
+
+def _engine(wanted: str) -> firmware.sim.engine.Engine:
+    try:
+        return firmware.sim.engine.find(wanted)
+    except firmware.sim.engine.EngineError as error:
+        raise PinloopError(f"--engine: {error}") from None
 
 
 def _ready(port: int) -> bool:

@@ -19,9 +19,11 @@ def _mosquitto() -> None:
     need("mosquitto", "apt-get install mosquitto")
 
 
-def test_one_turn_of_the_loop_is_seen_in_its_order(spawn: Callable[..., Child], tmp_path: Path):
+@pytest.mark.parametrize("broker", ["mosquitto", "embedded"])
+def test_one_turn_of_the_loop_is_seen_in_its_order(spawn: Callable[..., Child], tmp_path: Path, broker: str):
     """--json prints one object; every step came, causes before effects."""
-    child = spawn(["python", "-m", "pinloop", "demo", "--json"], env={"TMPDIR": str(tmp_path)})
+    words = ["python", "-m", "pinloop", "demo", "--json", "--broker", broker]
+    child = spawn(words, env={"TMPDIR": str(tmp_path)})
     assert child.wait(40) == 0, child.text()
     turn = json.loads(child.text())
     assert turn["ok"] is True
