@@ -4,6 +4,7 @@
 that runs the firmware with the stand-ins of `firmware.sim`.
 """
 
+import binascii
 import gc
 import os
 import sys
@@ -95,6 +96,27 @@ def reset_cause() -> str:
     """Return why the chip started, in a word."""
     cause = machine.reset_cause()
     return _CAUSES[cause] if 0 <= cause < len(_CAUSES) else "unknown"
+
+
+def trust(name: str):
+    """Return a TLS context that takes only certificates which the authority in the file `name` (PEM) has signed.
+
+    An ESP32 checks their dates too, and believes it is 2000 until its clock is set: those of `setup` begin earlier.
+
+    Raises:
+        ValueError: this chip cannot check certificates, or the file holds none.
+    """
+    if ESP8266:  # its TLS (axTLS) encrypts for whoever answers
+        raise ValueError("mqtt.tls: the ESP8266 cannot check certificates; without tls, in a network that you trust")
+    import tls
+
+    der = binascii.a2b_base64("".join(line.strip() for line in load(name).split("\n") if line[:5] != "-----"))
+    if not der:
+        raise ValueError("mqtt.tls.ca: no certificate in " + repr(name))
+    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+    context.verify_mode = tls.CERT_REQUIRED
+    context.load_verify_locations(der)
+    return context
 
 
 def load(name: str) -> str:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 
 from micropython import const
 
-from firmware.board import now_ms
+from firmware.board import now_ms, trust
 
 _CONNACK = const(0x20)
 _PUBLISH = const(0x30)
@@ -23,6 +23,8 @@ _SUBACK = const(0x90)
 _DUP = const(0x08)
 _OPEN_S = const(10)
 _CHUNK_BYTES = const(256)
+# MBEDTLS_ERR_X509_CERT_VERIFY_FAILED: all that MicroPython 1.25 says of it; later versions raise ValueError with words.
+_UNTRUSTED = const(-9984)
 # Publications without PUBACK at a time; each is held in RAM.
 _WINDOW = const(8)
 
@@ -35,7 +37,7 @@ class Client:
     """A connection to a broker that comes and goes.
 
     Args:
-        config: {"host", "port", "user", "password", "keepalive_s"}.
+        config: {"host", "port", "user", "password", "keepalive_s", "tls"}; "tls" is {"ca": file of the device}.
         client_id: as the broker knows us.
         will: topic and payload, published by the broker (QoS 1, retained) when we are gone.
         on_up: called when the broker has accepted us: the place to subscribe.
@@ -49,7 +51,8 @@ class Client:
 
     def __init__(self, config: dict, client_id: str, will: tuple, on_up, on_message, max_bytes: int) -> None:
         self._host = config["host"]
-        self._port = config.get("port", 1883)
+        self._tls = trust(config["tls"]["ca"]) if "tls" in config else None
+        self._port = config.get("port", 8883 if self._tls else 1883)
         self._keepalive_s = config.get("keepalive_s", 20)
         self._hello = _connect_packet(client_id, will, config, self._keepalive_s)
         self._on_up = on_up
@@ -128,6 +131,10 @@ class Client:
                 writer.s.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY: without it small packets wait 40 ms
             except Exception:
                 pass  # the port cannot
+            if self._tls:  # the handshake comes with the first packet; what it raises ends the connection
+                writer.s = self._tls.wrap_socket(writer.s, server_hostname=self._host, do_handshake_on_connect=False)
+        elif self._tls:
+            await writer.start_tls(self._tls, server_hostname=self._host)
         return reader, writer
 
     async def _watch(self, beat) -> None:
@@ -151,7 +158,7 @@ class Client:
         try:
             await work
         except Exception as error:
-            self.drop(repr(error))
+            self.drop("the broker's certificate is refused" if error.args == (_UNTRUSTED,) else repr(error))
 
     async def _read(self, reader) -> None:
         buffer = b""
@@ -225,7 +232,7 @@ class Client:
             return
         try:
             self._writer.write(packet)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a certificate is refused
             self.drop(str(error))
         if getattr(self._writer, "out_buf", b""):  # MicroPython: the socket is full
             self._waiting = []

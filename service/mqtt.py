@@ -8,16 +8,17 @@ and callbacks whose exceptions are logged and counted, never fatal.
 
 import random
 import socket
-import ssl
+import sys
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from prometheus_client import Counter, Gauge
 
-from service import logs
+from service import logs, tls
 from service.settings import MqttSettings
 
 __all__ = ["Message", "NotConnected", "Publication", "Session"]
@@ -27,9 +28,12 @@ Message = paho.MQTTMessage
 _FIRST_DELAY_S = 0.2
 # Short: a service that is away after a broker's restart is a loop that stands still, and there are only a few of them.
 _LONGEST_DELAY_S = 2.0
+# A connection that stands is not asked again: an ended certificate shows at the next connect, when it is too late.
+_ENDS_SOON = timedelta(days=30)
 
 CONNECTED = Gauge("mqtt_connected", "1 while the session with the broker stands.")
 CONNECTS = Counter("mqtt_connects_total", "Times that the broker accepted a connection.")
+CERTIFICATE_ENDS = Gauge("mqtt_certificate_ends_seconds", "End of the broker's certificate, since 1970; 0: no TLS.")
 CALLBACK_ERRORS = Counter("mqtt_callback_errors_total", "Exceptions in message handlers.")
 
 
@@ -65,6 +69,12 @@ class Session:
         persistent: the broker keeps the session and queues QoS 1 messages while the service is away.
         manual_ack: messages are acknowledged by `ack`, not by themselves.
         max_inflight: most QoS 1 messages of ours without PUBACK.
+
+    Attributes:
+        refusal: why the broker or we refuse the connection, "" when it stands or nobody answers.
+
+    Raises:
+        SettingsError: the CA's certificate cannot be used.
     """
 
     def __init__(
@@ -101,7 +111,7 @@ class Session:
         if settings.mqtt_user:
             client.username_pw_set(settings.mqtt_user, settings.mqtt_password)
         if settings.mqtt_ca_path.name:
-            client.tls_set_context(ssl.create_default_context(cafile=str(settings.mqtt_ca_path)))
+            client.tls_set_context(tls.trusting(settings.mqtt_ca_path))
         client.on_socket_open = self._socket_opened
         client.on_connect = self._connected
         client.on_connect_fail = self._failed
@@ -187,8 +197,15 @@ class Session:
         CONNECTED.set(1)
         CONNECTS.inc()
         self._log.info("broker connected", broker=self.address, session_present=bool(flags.session_present))
+        self._note_certificate()
         if self._on_connected:
             self._guarded(self._on_connected)
+
+    def _note_certificate(self) -> None:
+        ends = tls.ends(self._client.socket())
+        CERTIFICATE_ENDS.set(ends.timestamp() if ends else 0)
+        if ends and ends - datetime.now(UTC) < _ENDS_SOON:
+            self._log.warning("the broker's certificate ends soon", broker=self.address, ends=ends.isoformat())
 
     def _forget_unsent(self) -> None:
         """Drop what an earlier connection left unacknowledged.
@@ -202,10 +219,13 @@ class Session:
             self._client._inflight_messages = 0
 
     def _failed(self, _client: Any, _userdata: Any) -> None:
+        before = self.refusal
         self._failures += 1
         self._back_off()
-        if self._failures == 1:
-            self._log.warning("broker not reachable", broker=self.address)
+        # paho hands over no reason, but calls this while it handles the exception.
+        self.refusal = tls.refusal(sys.exc_info()[1]) if self._settings.mqtt_ca_path.name else ""
+        if self._failures == 1 or self.refusal != before:
+            self._log.warning("broker not reachable", broker=self.address, reason=self.refusal or "no answer")
 
     def _disconnected(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         was_up = self._up.is_set()

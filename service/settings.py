@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from service.errors import SettingsError
+from service.tls import trusting
 from service.usage import help_text, version
 
 __all__ = ["Declared", "HttpSettings", "LogSettings", "MqttSettings", "declared", "load", "read", "setting"]
@@ -77,6 +78,15 @@ class MqttSettings:
     mqtt_prefix: str = setting("pinloop", "First level(s) of every topic.")
     mqtt_keepalive_s: int = setting(15, "Seconds of silence after which a ping is sent.", least=1, most=600)
     mqtt_ca_path: Path = setting(Path(), "CA certificate (PEM) to trust; empty: no TLS.")
+
+    def __post_init__(self) -> None:
+        """Look at the CA's certificate before anything is started.
+
+        Raises:
+            SettingsError: it cannot be used.
+        """
+        if self.mqtt_ca_path.name:
+            trusting(self.mqtt_ca_path)
 
 
 @dataclass(frozen=True, kw_only=True)

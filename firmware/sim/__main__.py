@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         if options.action == "create":
-            create_device(options.folder, options.device, options.profile, _mqtt(options))
+            create_device(options.folder, options.device, options.profile, _mqtt(options), options.mqtt_ca)
             return 0
         if not (options.folder / "device.json").exists():
             raise OSError(f"{options.folder} is not a device's folder: it has no device.json")
@@ -40,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--mqtt-port", type=int, default=1883)
     create.add_argument("--mqtt-user", default="")
     create.add_argument("--mqtt-password-file", type=Path)
+    create.add_argument("--mqtt-ca", type=Path, default=Path(), help="certificate (PEM) to trust; empty: no TLS")
     create.add_argument("--prefix", default=DEFAULT_PREFIX)
     return parser
 

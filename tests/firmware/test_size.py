@@ -26,10 +26,10 @@ BUDGETS = {
     "contract/topics.py": 2150,
     "firmware/__init__.py": 100,
     "firmware/app.py": 5500,
-    "firmware/board.py": 1900,
+    "firmware/board.py": 2250,
     "firmware/boot.py": 100,
     "firmware/main.py": 100,
-    "firmware/mqtt.py": 3700,
+    "firmware/mqtt.py": 3850,
     "firmware/net.py": 900,
     "firmware/pins.py": 1700,
     "firmware/sensors/__init__.py": 200,
@@ -37,7 +37,7 @@ BUDGETS = {
     "firmware/sensors/chip.py": 300,
     "firmware/supervisor.py": 1000,
 }
-TOTAL_BYTES = 23_500
+TOTAL_BYTES = 23_600
 # Of a heap of 128 kB on a 64-bit computer, whose objects are twice those of a chip: left when all duties run.
 HEAP_LEFT_BYTES = 48_000
 
