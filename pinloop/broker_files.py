@@ -99,6 +99,8 @@ def mosquitto_conf(
     *,
     password_path: PurePath | None = None,
     acl_path: PurePath | None = None,
+    tls_port: int = 0,
+    certificate_path: PurePath | None = None,
 ) -> str:
     """Return the text of mosquitto.conf.
 
@@ -109,6 +111,9 @@ def mosquitto_conf(
         run_as_root: the broker is started by root and stays root. Otherwise one started by root becomes user
             `mosquitto`, and silently keeps nothing when that user cannot write `folder`.
         password_path, acl_path: the two files; default `passwd` and `acl` in `folder`.
+        tls_port: TCP port of a second listener, with TLS 1.2 or later; 0: none.
+        certificate_path: its key and certificate in one file, so that both change at once; default `certificate` in
+            `folder`. Clients show passwords, not certificates: the broker needs no authority's.
     """
     lines = [
         "# Made by pinloop/broker_files.py (the files in mosquitto/ by `python -m pinloop.broker_files`).",
@@ -142,6 +147,16 @@ def mosquitto_conf(
         "log_timestamp_format %Y-%m-%dT%H:%M:%S",
         "connection_messages true",
     ]
+    if tls_port:
+        certificate = certificate_path or folder / "certificate"
+        lines += [
+            "",
+            "# The same users and rights, encrypted. SIGHUP reads a new certificate.",
+            f"listener {tls_port} {listen}".rstrip(),
+            f"certfile {certificate}",
+            f"keyfile {certificate}",
+            "tls_version tlsv1.2",
+        ]
     if run_as_root:
         lines.append("user root")
     return "\n".join(lines) + "\n"
@@ -152,7 +167,15 @@ def stack_files() -> dict[Path, str]:
     folder = Path(__file__).parent.parent / "mosquitto"
     secrets = PurePath("/secrets/mosquitto")
     data = PurePath("/mosquitto/data")
-    conf = mosquitto_conf("", 1883, data, password_path=secrets / "passwd", acl_path=secrets / "acl")
+    conf = mosquitto_conf(
+        "",
+        1883,
+        data,
+        password_path=secrets / "passwd",
+        acl_path=secrets / "acl",
+        tls_port=8883,
+        certificate_path=secrets / "certificate",
+    )
     return {folder / "mosquitto.conf": conf, folder / "acl": acl_text()}
 
 

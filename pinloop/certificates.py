@@ -25,6 +25,7 @@ __all__ = [
     "make_authority",
     "make_server",
     "names_in",
+    "renewed",
     "split_names",
     "why_renew",
 ]
@@ -143,6 +144,22 @@ def why_renew(authority: str, server: str, names: Sequence[str] | None, now: dat
     if last - now < timedelta(days=RENEW_DAYS) and last < ends(authority):
         return f"it ends on {last:%Y-%m-%d}"
     return ""
+
+
+def renewed(authority: str, server: str, names: Sequence[str] | None, now: datetime) -> tuple[str, str]:
+    """Return the server's key and certificate, made anew when needed, and why ("": it is the old one).
+
+    Args and Raises: as `why_renew` and `make_server`.
+    """
+    reason = why_renew(authority, server, names, now)
+    if not reason:
+        return server, ""
+    if names is None:
+        try:
+            names = names_in(server)
+        except CertificateError:
+            names = BASE_NAMES
+    return make_server(authority, names, now), reason
 
 
 def certificate_of(text: str) -> str:

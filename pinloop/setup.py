@@ -1,4 +1,4 @@
-"""`python -m pinloop.setup`: makes the stack's secrets, each service's copies, and the broker's users.
+"""`python -m pinloop.setup`: makes the stack's secrets, each service's copies, the broker's users and certificate.
 
 Runs as the one-shot services `setup` and `store-setup` of docker-compose.yml. The originals are in `owner/` of
 the secrets folder; every service has a folder of its own there that only its user id can read. What exists
@@ -12,12 +12,22 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from contract.errors import ContractError
 from contract.limits import DEFAULT_PREFIX
 from contract.topics import check_device
 from pinloop.broker_files import DOCTOR_DEVICE, HEALTH_USER, SERVICE_USERS, acl_text, password_text
+from pinloop.certificates import (
+    RENEW_DAYS,
+    CertificateError,
+    certificate_of,
+    ends,
+    make_authority,
+    renewed,
+    split_names,
+)
 from pinloop.secrets import ALPHABET, read_or_make, write_file
 from pinloop.store_tokens import StoreTokenError, scoped_tokens
 
@@ -36,6 +46,7 @@ UIDS = {
 }
 DEMO_DEVICES = ("pot", "lights")  # of `--profile demo`; without it two accounts whose passwords nobody uses
 
+_RELOAD = "a running broker reads its files again on: docker compose exec mosquitto sh -c 'kill -HUP 1'"
 _LEAST_CHARS = 8  # InfluxDB refuses shorter passwords; nobody should want them
 
 
@@ -86,13 +97,20 @@ class Secrets:
     Args:
         folder: the root of it, the `secrets` volume in the stack.
         prefix: first level(s) of every topic, for the ACL.
+        names: host names and addresses for the broker's certificate; None keeps those that it has.
+
+    Attributes:
+        changed: files that were written, relative to `folder`.
+        notes: what the owner should know besides.
     """
 
-    def __init__(self, folder: Path, prefix: str = DEFAULT_PREFIX) -> None:
+    def __init__(self, folder: Path, prefix: str = DEFAULT_PREFIX, names: Sequence[str] | None = None) -> None:
         self.folder = folder
         self.owner = folder / "owner"
         self.prefix = prefix
+        self.names = names
         self.changed: list[str] = []
+        self.notes: list[str] = []
         self._as_root = os.geteuid() == 0  # only root can give the copies to their services
 
     def prepare(self) -> None:
@@ -100,6 +118,7 @@ class Secrets:
 
         Raises:
             SetupError: a secret that somebody put there cannot be used.
+            CertificateError: the broker's certificate cannot be made.
             OSError: the folder cannot be written.
         """
         for secret in SECRETS:
@@ -108,6 +127,7 @@ class Secrets:
             self._place("devices", device, self._make(self.owner / "devices" / device) + "\n")
         self._make(self.owner / "devices" / DOCTOR_DEVICE)
         self.update_broker()
+        self.update_certificate(datetime.now(UTC))
 
     def add_device(self, device: str) -> str:
         """Return the broker password of `device`, made when it has none."""
@@ -125,6 +145,26 @@ class Secrets:
         old = passwd.read_text(encoding="utf-8") if passwd.exists() else ""
         self._place("mosquitto", "passwd", password_text(accounts, old))
         self._place("mosquitto", "acl", acl_text(self.prefix))
+
+    def update_certificate(self, now: datetime) -> None:
+        """Make the authority once, and the broker's certificate when it needs one.
+
+        Only the broker can read its key, only the owner the authority's; the authority's certificate is for everybody.
+        """
+        kept = self.owner / "mqtt_ca"
+        if not kept.exists():
+            write_file(kept, make_authority(now))
+        authority = kept.read_text(encoding="ascii")
+        path = self.folder / "mosquitto" / "certificate"
+        old = path.read_text(encoding="ascii") if path.exists() else ""
+        certificate, reason = renewed(authority, old, self.names, now)
+        self._place("mosquitto", "certificate", certificate)
+        if old and reason:
+            self.notes.append(f"the broker has a new certificate: {reason}; {_RELOAD}")
+        if ends(authority) - now < timedelta(days=RENEW_DAYS):
+            what = f"the authority of the broker's certificate ends on {ends(authority):%Y-%m-%d}: delete {kept}"
+            self.notes.append(f"{what}, run setup again, restart the stack and give every device the new one")
+        self._publish("mqtt_ca", certificate_of(authority))
 
     def store(self, url: str, org: str, bucket: str) -> None:
         """Have InfluxDB make the scoped tokens that are missing, and hand them out.
@@ -181,6 +221,15 @@ class Secrets:
         write_file(path, text, 0o400, uid)
         self.changed.append(f"{holder}/{name}")
 
+    def _publish(self, name: str, text: str) -> None:
+        """Write a file that every service may read."""
+        path = self.folder / "public" / name
+        path.parent.mkdir(exist_ok=True)
+        path.parent.chmod(0o755)
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            write_file(path, text, 0o444)
+            self.changed.append(f"public/{name}")
+
 
 def _read(path: Path) -> str:
     return path.read_text(encoding="ascii").strip()
@@ -193,17 +242,22 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--folder", type=Path, default=Path("/secrets"), help="the secrets folder (default: /secrets)")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands (none: make what is missing)")
     commands.add_parser("show", help="print every secret")
+    commands.add_parser("ca", help="print the certificate (PEM) that devices with TLS must trust; it is no secret")
     device = commands.add_parser("device", help="make broker users for devices and print their passwords")
     device.add_argument("names", nargs="+", metavar="NAME", help="device id: 1 to 32 of a-z 0-9 _ -")
     commands.add_parser("store", help="have InfluxDB make the scoped tokens")
     arguments = parser.parse_args(argv)
-    secrets = Secrets(arguments.folder, environ.get("PINLOOP_MQTT_PREFIX", DEFAULT_PREFIX))
     try:
+        names = environ.get("PINLOOP_MQTT_TLS_NAMES")
+        prefix = environ.get("PINLOOP_MQTT_PREFIX", DEFAULT_PREFIX)
+        secrets = Secrets(arguments.folder, prefix, None if names is None else split_names(names))
         with secrets.locked():
             if arguments.command == "show":
                 _print_secrets(secrets)
                 return 0
             secrets.prepare()
+            if arguments.command == "ca":
+                print((secrets.folder / "public" / "mqtt_ca").read_text(encoding="ascii"), end="")
             if arguments.command == "store":
                 secrets.store(*(environ[f"PINLOOP_STORE_{word}"] for word in ("URL", "ORG", "BUCKET")))
             for name in getattr(arguments, "names", ()):
@@ -211,16 +265,18 @@ def main(argv: Sequence[str]) -> int:
     except KeyError as error:
         print(f"setup: {error.args[0]} is not set", file=sys.stderr)
         return 1
+    except CertificateError as error:
+        print(f"setup: the broker's certificate: {error}", file=sys.stderr)
+        return 1
     except (SetupError, StoreTokenError, ContractError, OSError) as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
     for name in secrets.changed:
         print(f"setup: wrote {name}", file=sys.stderr)
+    for note in secrets.notes:
+        print(f"setup: {note}", file=sys.stderr)
     if arguments.command == "device" and "mosquitto/passwd" in secrets.changed:
-        print(
-            "setup: a running broker reads its users again on: docker compose exec mosquitto sh -c 'kill -HUP 1'",
-            file=sys.stderr,
-        )
+        print(f"setup: new users; {_RELOAD}", file=sys.stderr)
     return 0
 
 

@@ -17,7 +17,15 @@ __all__ = ["HERE", "ROOT", "Stack"]
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 _FILES = [ROOT / "docker-compose.yml", HERE / "compose.ci.yml"]
-_PORTS = ("MQTT_PORT", "CONSOLE_PORT", "WEBHOOK_PORT", "INFLUXDB_PORT", "ALERTMANAGER_PORT", "GRAFANA_PORT")
+_PORTS = (
+    "MQTT_PORT",
+    "MQTT_TLS_PORT",
+    "CONSOLE_PORT",
+    "WEBHOOK_PORT",
+    "INFLUXDB_PORT",
+    "ALERTMANAGER_PORT",
+    "GRAFANA_PORT",
+)
 
 
 class Stack:
@@ -112,6 +120,10 @@ class Stack:
     def unpause(self, service: str) -> None:
         """Let a frozen container go on."""
         self.docker("unpause", self.container(service))
+
+    def broker_saved_at_s(self) -> int:
+        """Return when the broker last wrote its memory to disk, seconds since 1970."""
+        return int(self.execute("mosquitto", "stat", "-c", "%Y", "/mosquitto/data/mosquitto.db"))
 
     def restarts(self, service: str) -> int:
         """Return how often Docker has started a container again by itself."""

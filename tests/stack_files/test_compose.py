@@ -5,14 +5,15 @@ import re
 import shutil
 import subprocess
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 import yaml
 
 from pinloop.setup import DEMO_DEVICES, SECRETS, UIDS, Secrets
-from service.settings import declared
+from service.settings import MqttSettings, declared
+from tests.support.requirements import missing
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -92,7 +93,7 @@ def test_only_the_broker_is_on_the_network() -> None:
     """Every other port is published on the loopback unless .env says otherwise."""
     ports = {name: [default(port) for port in one.get("ports", [])] for name, one in SERVICES.items()}
 
-    assert ports.pop("mosquitto") == ["0.0.0.0:1883:1883"]
+    assert ports.pop("mosquitto") == ["0.0.0.0:1883:1883", "127.0.0.1:8883:8883"]
     assert all(port.startswith("127.0.0.1:") for published in ports.values() for port in published)
 
 
@@ -181,6 +182,23 @@ def test_every_variable_of_a_service_is_one_of_its_settings(name: str) -> None:
     assert {f"PINLOOP_{word}_FILE".upper() for word in secret} <= set(SERVICES[name]["environment"])
 
 
+@pytest.mark.parametrize("security", ["plain", "tls"])
+def test_the_services_reach_a_listener_of_the_broker_either_way(secrets: Path, security: str) -> None:
+    """One word in .env changes port and trust together; every service can read the authority's certificate."""
+    given = dict(line.split("=", 1) for line in read(f"mosquitto/{security}.env").splitlines() if line[:1] != "#")
+    known = {variable for one in declared(MqttSettings) for variable in one.variables("any")}
+
+    assert set(given) <= known
+    assert f"listener {given['PINLOOP_MQTT_PORT']}" in read("mosquitto/mosquitto.conf").splitlines()
+    for name in (*OWN, "demo-pot", "demo-lights"):
+        assert default(SERVICES[name]["env_file"][0]) == "./mosquitto/plain.env"
+        assert not set(given) & set(SERVICES[name]["environment"]), "environment would win over env_file"
+    if security == "tls":
+        certificate = secrets / PurePosixPath(given["PINLOOP_MQTT_CA_PATH"]).relative_to("/secrets")
+        assert certificate.stat().st_mode & 0o777 == 0o444
+        assert certificate.parent.stat().st_mode & 0o777 == 0o755
+
+
 @pytest.mark.parametrize("name", OWN)
 def test_a_service_writes_only_in_its_volume(name: str) -> None:
     """Paths of settings are relative to the working folder or absolute."""
@@ -221,7 +239,7 @@ def test_compose_itself_accepts_the_file() -> None:
     """`docker compose config`, with and without the virtual devices."""
     docker = shutil.which("docker")
     if not docker or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
-        pytest.skip("docker compose is not installed")
+        missing("docker compose is not installed: bash tests/stack/install.sh")
     for profile in ([], ["--profile", "demo"]):
         command = [docker, "compose", "-f", ROOT / "docker-compose.yml", *profile, "config", "-q"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -59,7 +59,8 @@ def test_every_holder_gets_its_copy_and_nobody_else(folder: Path) -> None:
         assert len(original.strip()) == secret.chars
     for path in folder.rglob("*"):
         if path.is_file() and path.name != ".lock":
-            assert stat.S_IMODE(path.stat().st_mode) == (0o600 if "owner" in path.parts else 0o400)
+            mode = {"owner": 0o600, "public": 0o444}.get(path.relative_to(folder).parts[0], 0o400)
+            assert stat.S_IMODE(path.stat().st_mode) == mode
     assert {stat.S_IMODE((folder / holder).stat().st_mode) for holder in ("owner", *UIDS)} == {0o700}
 
 
