@@ -62,6 +62,7 @@ def recovery(
     since_s: float,
     wanted: Mapping[str, int],
     broker_kill_s: tuple[float, float] | None = None,
+    pins_within_s: float = RIGHT_WITHIN_S,
 ) -> Recovery:
     """Wait until everything is right again after a fault that ended at `since_s`, monotonic seconds.
 
@@ -71,8 +72,9 @@ def recovery(
         wanted: pin -> value.
         broker_kill_s: between which moments the broker was killed, if it was: what it acknowledged with its last breath
             may be gone with it (docs/stack.md).
+        pins_within_s: how long the pins may take.
     """
-    until_pins(stack, wanted, since_s + RIGHT_WITHIN_S - time.monotonic())
+    until_pins(stack, wanted, since_s + pins_within_s - time.monotonic())
     pins_s = time.monotonic() - since_s
     acknowledged = load.until(time.monotonic())
     first_s, last_s = broker_kill_s or (0.0, 0.0)

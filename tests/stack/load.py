@@ -21,6 +21,7 @@ class Load:
     """The device `load`: a level twenty times a second at QoS 1, and a note of each that the broker acknowledged.
 
     Attributes:
+        began_at_s: when it began, seconds since 1970; the whole stack was up by then.
         level: the value that it publishes, 0 to 100.
         acknowledged_at_s: n -> monotonic seconds of its PUBACK.
         forgiven: numbers that a fault may have cost, and has; no later check asks for them.
@@ -30,6 +31,7 @@ class Load:
 
     def __init__(self, stack: Stack, password: str) -> None:
         self.boot = f"b{int(time.time()) % 10**6}"
+        self.began_at_s = time.time()
         self.level = 10
         self.acknowledged_at_s: dict[int, float] = {}
         self.forgiven: set[int] = set()
