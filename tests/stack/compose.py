@@ -87,6 +87,12 @@ class Stack:
         self.compose("exec", "-T", "mosquitto", "sh", "-c", "kill -HUP 1")
         return next(line.split()[1] for line in shown.splitlines() if line.startswith(f"{name} "))
 
+    def switch(self, **variables: str) -> None:
+        """Change variables as in `.env`, and run `up` again, which replaces the containers that they concern."""
+        self.environment.update(variables)
+        self.compose("up", "--detach", "--wait", "--wait-timeout", "90")
+        self._ids.clear()
+
     # What happens to containers.
 
     def container(self, service: str) -> str:
