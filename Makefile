@@ -35,6 +35,17 @@ fault-table: $(VENV)/.dev ## The same, and write docs/fault-table.md from what w
 check: $(VENV)/.dev ## Style and types only
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+FILE ?= pinloop-backup.tar.gz
+STACK ?=
+
+.PHONY: backup
+backup: ## Keep everything in one file, also while it runs (make backup FILE=kept.tar.gz; the stack: STACK=1)
+	@$(if $(STACK),bash pinloop/backup/stack.sh backup "$(FILE)",$(MAKE) -s $(VENV)/.local && $(BIN)/pinloop backup "$(FILE)")
+
+.PHONY: restore
+restore: ## Make it what it was then; it must not run (make restore FILE=kept.tar.gz; the stack: STACK=1)
+	@$(if $(STACK),bash pinloop/backup/stack.sh restore "$(FILE)",$(MAKE) -s $(VENV)/.local && $(BIN)/pinloop restore "$(FILE)")
+
 .PHONY: bench
 bench: $(VENV)/.dev ## Measure the reaction time, reading to pin
 	@$(BIN)/python -m bench.reaction
