@@ -36,7 +36,8 @@ trap 'exit 130' INT TERM
 if ! timeout 5 docker info >/dev/null 2>&1; then
   { [ "$(id -u)" = 0 ] && command -v dockerd >/dev/null; } || skip "no Docker engine answers ('docker info'), and this user cannot start one"
   exec 9>/run/pinloop-engine.lock
-  flock -n 9 || skip "another run has the tests' engine"
+  flock -n 9 || { echo "stack: another run has the tests' engine; waiting for its end"; flock -w 600 9; } ||
+    skip "another run has the tests' engine"
   DOCKER_HOST=$(bash tests/stack/dockerd.sh start "$cache/engine" 9>&-) || skip "dockerd does not start here"
   export DOCKER_HOST
   engine=own
