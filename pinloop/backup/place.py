@@ -104,17 +104,22 @@ def _swap(root: Path, new: Path, only: str) -> Path | None:
         return None
     aside = root / f"before-restore-{_stamp()}"
     before = [
-        path
-        for path in root.iterdir()
-        if path != new and not path.name.startswith("before-restore-") and path.name in (only or path.name)
+        path for path in root.iterdir() if path != new and (not only or path.name == only) and not _stays(path.name)
     ]
     if before:
         aside.mkdir(mode=0o700)
     for path in before:
         path.rename(aside / path.name)
     for path in list(new.iterdir()):
+        if os.geteuid() == 0 and not only:  # a volume that Docker made just now belongs to root
+            os.chown(root, path.stat().st_uid, path.stat().st_gid)
         path.rename(root / path.name)
     return aside if before else None
+
+
+def _stays(name: str) -> bool:
+    """Tell whether an entry of a volume is no content: what earlier restores put aside, and locks."""
+    return name.startswith("before-restore-") or name.endswith(".lock")
 
 
 def _like(old: Path, new: Path) -> None:

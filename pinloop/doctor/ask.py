@@ -6,7 +6,6 @@ Uses http.client: a doctor asks twenty questions once each, and has to tell "ref
 import base64
 import http.client
 import json
-import os
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -75,8 +74,7 @@ def ask(
     except TimeoutError:
         raise NoAnswer(f"says nothing within {TIMEOUT_S:g} s") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        number = getattr(error, "errno", None)
-        said = os.strerror(number) if number and number > 0 else str(error) or type(error).__name__
+        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise NoAnswer(f"does not answer ({said.lower()})") from None
     finally:
         connection.close()

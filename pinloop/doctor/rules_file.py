@@ -35,6 +35,9 @@ def check_rules(target: Target) -> Iterator[Finding]:
             f"Mend {where}; `pinloop rules check` lists every mistake. The rules of before hold until a restart.",
         )
         return
+    if not engines and target.mode == "stack":
+        yield fine("rules file", f"{where} has no rule for this service; rules with `engine: grafana` are Grafana's.")
+        return
     if not engines:
         yield warning("rules file", f"{where} has no rules.", "Write one: docs/rules.md.")
         return
