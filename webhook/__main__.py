@@ -58,7 +58,7 @@ def _serve(settings: Settings) -> int:
         on_message=observed.message,
         on_connected=lambda: reconciler.connection_stands(),
     )
-    commands = Commands(database, settings.ttl_s)
+    commands = Commands(database, settings.ttl_s, observed.reported_seq)
     claims = Claims(database, commands, observed.safe, preferences, settings.claim_ttl_s)
     sender = Publisher(session, topics, database)
     reconciler = Reconciler(

@@ -82,8 +82,17 @@ class Claims:
             return self._settle({pin: "manual claim withdrawn"}, now_s)
 
     def expire(self, now_s: float) -> list[PinCommand]:
-        """End the claims whose time is over; return the commands to send."""
+        """End the claims whose time is over; return the commands to send.
+
+        An alert's claim ends at the latest `claim_ttl_s` from now, whatever the clock said when it was made.
+        """
         with self._database.lock:
+            latest_s = now_s + self._claim_ttl_s
+            if self._rows("SELECT 1 FROM claims WHERE owner != ? AND until_s > ? LIMIT 1", PERSON, latest_s + 1):
+                with self._database.transaction():
+                    self._connection.execute(
+                        "UPDATE claims SET until_s = ? WHERE owner != ? AND until_s > ?", (latest_s, PERSON, latest_s)
+                    )
             if not self._rows("SELECT 1 FROM claims WHERE until_s <= ? LIMIT 1", now_s):
                 return []
             with self._database.transaction():
@@ -94,6 +103,13 @@ class Claims:
                         "UPDATE alerts SET outcome = 'expired' WHERE fingerprint = ?", (row["owner"],)
                     )
                 return self._settle({(row["device"], row["pin"]): f"{row['source']}: expired" for row in ended}, now_s)
+
+    def shift(self, step_s: float) -> None:
+        """Move what is to happen, and what was sent, by `step_s` seconds: the clock was set, no time has passed."""
+        with self._database.transaction():
+            self._connection.execute("UPDATE claims SET until_s = until_s + ?", (step_s,))
+            self._connection.execute("UPDATE alerts SET seen_s = seen_s + ?", (step_s,))
+            self._commands.shift(step_s)
 
     def reissue(self, pins: Iterable[Pin], now_s: float) -> list[PinCommand]:
         """Return the commands of `pins` anew: with what the claims say now, a greater seq and a fresh lease."""
@@ -147,7 +163,10 @@ class Claims:
     def _note(self, notification: Notification, now_s: float, touched: dict[Pin, str]) -> Result:
         """Apply one notification and add the pins whose claims changed to `touched` (pin -> cause)."""
         rows = self._rows("SELECT starts_at, status FROM alerts WHERE fingerprint = ?", notification.fingerprint)
-        outcome = judge((rows[0]["starts_at"], rows[0]["status"]) if rows else None, notification)
+        # A start in our future is of a clock that has been set back since: it orders nothing any more, and must not
+        # make the end of an alert stale.
+        known = rows and rows[0]["starts_at"] <= now_s
+        outcome = judge((rows[0]["starts_at"], rows[0]["status"]) if known else None, notification)
         reason, slot = notification.reason, ALERT
         targets: list[Target] = []
         if outcome in (CLAIMED, RENEWED, WITHDRAWN, UNKNOWN):

@@ -7,6 +7,7 @@ stored before it is sent, so that it grows across crashes too.
 import math
 import random
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from webhook.arbiter import Claim
@@ -54,11 +55,13 @@ class Commands:
 
     Args:
         ttl_s: the longest lease.
+        reported_seq: the `seq` that a pin's device reported last, 0 for none.
     """
 
-    def __init__(self, database: Database, ttl_s: int) -> None:
+    def __init__(self, database: Database, ttl_s: int, reported_seq: Callable[[Pin], int] = lambda _pin: 0) -> None:
         self._connection = database.connection
         self._ttl_s = ttl_s
+        self._reported_seq = reported_seq
 
     def follow(
         self, pin: Pin, winner: Claim | None, value: float | None, cause: str, now_s: float, again: bool
@@ -77,7 +80,8 @@ class Commands:
         same = before == (value, slot, source)
         if same and not again:
             return None
-        seq = max(int(now_s * 1000), old.seq + 1 if old else 0)
+        # Also beyond what the device knows: an older copy of this database must not make it deaf.
+        seq = max(int(now_s * 1000), old.seq + 1 if old else 0, self._reported_seq(pin) + 1)
         ttl_s = self._ttl_s
         if winner and winner.until_s is not None:
             ttl_s = max(1, min(ttl_s, math.ceil(winner.until_s - now_s) + _GRACE_S))
@@ -98,13 +102,25 @@ class Commands:
         return command
 
     def due(self, now_s: float, most: int) -> list[Pin]:
-        """Return up to `most` pins whose command is to be renewed, the longest overdue first."""
+        """Return up to `most` pins whose command is to be renewed, the longest overdue first.
+
+        One that was sent in the future is due too: the clock has been set back while nobody was looking.
+        """
         return [
             (row["device"], row["pin"])
             for row in self._connection.execute(
-                "SELECT device, pin FROM commands WHERE renew_s <= ? ORDER BY renew_s LIMIT ?", (now_s, most)
+                "SELECT device, pin FROM commands WHERE renew_s <= ? OR (renew_s IS NOT NULL AND at_s > ?)"
+                " ORDER BY renew_s LIMIT ?",
+                (now_s, now_s + 1, most),
             )
         ]
+
+    def shift(self, step_s: float) -> None:
+        """Move every command's times by `step_s` seconds: the clock was set."""
+        self._connection.execute(
+            "UPDATE commands SET changed_s = changed_s + :step, at_s = at_s + :step, renew_s = renew_s + :step",
+            {"step": step_s},
+        )
 
     def acknowledge(self, pin: Pin, seq: int, at_s: float) -> None:
         """Note when the broker acknowledged the command `seq` of `pin`."""

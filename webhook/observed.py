@@ -94,8 +94,24 @@ class Observed:
 
     def safe(self, pin: Pin) -> float | None:
         """Return the pin's safe value, None while its device has not told."""
+        return self._declared(pin, "safe", 0)
+
+    def default(self, pin: Pin) -> float | None:
+        """Return what the pin should be without a claim, None while its device has not told."""
+        safe = self.safe(pin)
+        return None if safe is None else self._declared(pin, "default", safe)
+
+    def reported_seq(self, pin: Pin) -> int:
+        """Return the `seq` that the pin followed last, 0 for none."""
+        reported = self.reported.get(pin)
+        return reported.seq if reported else 0
+
+    def _declared(self, pin: Pin, key: str, otherwise: float) -> float | None:
         declared = self.pins.get(pin[0], {}).get(pin[1])
-        return None if declared is None else number(declared.get("safe", 0), "safe")
+        if declared is None:
+            return None
+        value = number(declared.get(key, otherwise), key)
+        return int(value) if value == int(value) else value  # as the database gives it back
 
     def _set(self, pin: Pin, payload: bytes) -> None:
         if payload:

@@ -35,13 +35,19 @@ _CORRECTION_S = 5.0
 # The commands of one device are not sent again more often than this, however often it publishes its info.
 _INFO_S = 1.0
 _RENEWALS_PER_TICK = 500
+_CLOCK_STEP_S = 2.0
 _PRUNE_S = 600.0
 # Whys of a pin that follows no command by itself.
 _AT_REST = (RELEASED, BOOT, EXPIRED, LINK_LOST)
 
 
 def missing(
-    command: PinCommand | None, expected: bytes, retained: bytes, reported: Reported | None, online: bool
+    command: PinCommand | None,
+    expected: bytes,
+    retained: bytes,
+    reported: Reported | None,
+    online: bool,
+    default: float | None,
 ) -> str:
     """Say why a pin's command has to be sent again: "broker", "device", or "" when it has not.
 
@@ -51,14 +57,23 @@ def missing(
         retained: the payload that the broker holds, b"" for none.
         reported: what the device last said of the pin, None for nothing.
         online: whether the device says that it is there.
+        default: what the pin should be without a claim, None while nobody knows.
     """
     if retained != expected:
         return "broker"
     if not online:
         return ""
     if command is None or command.value is None:
-        return "device" if reported is not None and reported.why == COMMAND else ""
-    return "device" if reported is None or reported.seq != command.seq else ""
+        return "device" if reported is not None and (reported.why == COMMAND or _astray(reported, default)) else ""
+    if reported is None or reported.seq != command.seq:
+        return "device"
+    # It had the command, and left it: its lease ended or its link was lost while this service was away.
+    return "device" if reported.why in (EXPIRED, LINK_LOST) and reported.value != command.value else ""
+
+
+def _astray(reported: Reported, default: float | None) -> bool:
+    """Tell whether a pin follows no command, and is not what it should be without a claim."""
+    return reported.why in _AT_REST and default is not None and reported.value != default
 
 
 def drift_since_s(command: PinCommand | None, reported: Reported | None) -> float | None:
@@ -111,6 +126,7 @@ class Reconciler:
         self._next_survey = 0.0
         self._next_prune = 0.0
         self._failure = ""
+        self._clock_offset_s = time.time() - time.monotonic()
         self._thread = threading.Thread(target=self._run, name="reconcile", daemon=True)
 
     def start(self) -> None:
@@ -170,6 +186,15 @@ class Reconciler:
             self._next_survey = time.monotonic() + min(_SURVEY_S, self._reconcile_s)
             self._survey(now_s)
 
+    def _follow_clock(self) -> None:
+        """Move what is stored in wall time when the wall clock was set: leases and claims last as long as before."""
+        offset_s = time.time() - time.monotonic()
+        step_s = offset_s - self._clock_offset_s
+        self._clock_offset_s = offset_s  # small steps are slewing, and add up to nothing that matters
+        if abs(step_s) > _CLOCK_STEP_S:
+            self._log.warning("clock was set", step_s=round(step_s, 1))
+            self._claims.shift(step_s)
+
     def _due(self, now_s: float) -> list[Pin]:
         with self._database.lock:
             return self._commands.due(now_s, _RENEWALS_PER_TICK)
@@ -188,7 +213,8 @@ class Reconciler:
             for pin in claimed | stand.keys() | {(device, name) for name in self._observed.pins.get(device, ())}:
                 command, reported = stand.get(pin), self._observed.reported.get(pin)
                 idle = pin not in claimed and (command is None or command.value is None)
-                if not idle or (reported is not None and reported.why not in _AT_REST):
+                astray = reported is not None and _astray(reported, self._observed.default(pin))
+                if not idle or astray or (reported is not None and reported.why not in _AT_REST):
                     again.append(pin)
         self._reissue(again, now_s, publisher.RECONCILED)
 
@@ -208,8 +234,9 @@ class Reconciler:
             command, reported = stand.get(pin), self._observed.reported.get(pin)
             expected = payload_of(command, self._database.epoch) if command else b""
             retained = self._observed.retained.get(pin, b"")
-            where = missing(command, expected, retained, reported, self._observed.online(pin[0]))
-            if where and (at_once or command is None or now_s - command.at_s > wait_s[where]):
+            default = self._observed.default(pin)
+            where = missing(command, expected, retained, reported, self._observed.online(pin[0]), default)
+            if where and (at_once or command is None or not 0 <= now_s - command.at_s <= wait_s[where]):
                 again.append(pin)
             since_s = drift_since_s(command, reported)
             drifting += since_s is not None and now_s - since_s > self._drift_s

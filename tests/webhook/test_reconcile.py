@@ -1,15 +1,24 @@
 """What the reconciler compares; pure."""
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from webhook.commands import PinCommand
+from webhook import reconcile
+from webhook.arbiter import PERSON, Claim
+from webhook.claims import Claims
+from webhook.commands import Commands, PinCommand
+from webhook.database import Database
 from webhook.observed import Reported
 from webhook.publisher import payload_of
-from webhook.reconcile import drift_since_s, missing
+from webhook.reconcile import Reconciler, drift_since_s, missing
 
 ON = PinCommand("lights", "red", 1, "alert", "a", seq=10, ttl_s=300, changed_s=100.0, at_s=200.0)
 RELEASED = PinCommand("lights", "red", None, "", "", seq=11, ttl_s=300, changed_s=300.0, at_s=300.0)
 PAYLOAD = payload_of(ON, "e")
+DEFAULT = 0
 
 
 def said(value: float, seq: int, why: str) -> Reported:
@@ -26,19 +35,42 @@ def said(value: float, seq: int, why: str) -> Reported:
         (ON, PAYLOAD, None, False, ""),
         (RELEASED, b"", said(0, 10, "released"), True, ""),
         (RELEASED, b"", said(1, 10, "command"), True, "device"),
+        (ON, PAYLOAD, said(0, 10, "link-lost"), True, "device"),
+        (ON, PAYLOAD, said(0, 10, "expired"), True, "device"),
+        (ON, PAYLOAD, said(0, 10, "guard"), True, ""),
         (RELEASED, PAYLOAD, None, True, "broker"),
         (None, b"", said(0, 0, "boot"), True, ""),
         (None, b"", said(1, 3, "command"), True, "device"),
         (None, b"", said(1, 0, "local"), True, ""),
+        (None, b"", said(1, 0, "boot"), True, "device"),
+        (RELEASED, b"", said(1, 10, "link-lost"), True, "device"),
+        (RELEASED, b"", said(1, 10, "link-lost"), False, ""),
         (None, PAYLOAD, None, False, "broker"),
     ],
 )
 def test_a_command_is_missing_where_it_differs(
     command: PinCommand | None, retained: bytes, reported: Reported | None, online: bool, where: str
 ) -> None:
-    """At the broker first; at a device only while it is there."""
+    """At the broker first; at a device only while it is there, and also when it left what it had followed."""
     expected = payload_of(command, "e") if command else b""
-    assert missing(command, expected, retained, reported, online) == where
+    assert missing(command, expected, retained, reported, online, DEFAULT) == where
+
+
+def test_a_clock_that_is_set_moves_what_is_stored_by_as_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slewing by milliseconds moves nothing; a step of an hour does, once."""
+    database = Database(tmp_path / "claims.db")
+    commands = Commands(database, 300)
+    claims = Claims(database, commands, lambda _pin: 0, {}, 300)
+    clock = SimpleNamespace(time=lambda: wall[0], monotonic=lambda: mono[0])
+    wall, mono = [1000.0], [0.0]
+    monkeypatch.setattr(reconcile, "time", clock)
+    nobody: Any = SimpleNamespace()
+    watcher = Reconciler(database, claims, commands, nobody, nobody, lambda: False, 30, 30)
+    claims.hold(Claim("lights", "red", PERSON, 1, "manual", "anna", 1000.0, 1600.0), 1000.0)
+    for wall[0], mono[0], until_s in ((1000.25, 0.2, 1600.0), (4600.4, 0.4, 5200.0), (4600.6, 0.6, 5200.0)):
+        watcher._follow_clock()
+        assert claims.of(("lights", "red"))[0].until_s == pytest.approx(until_s, abs=0.1)
+    database.close()
 
 
 @pytest.mark.parametrize(

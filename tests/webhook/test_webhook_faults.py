@@ -154,12 +154,20 @@ def test_an_info_causes_one_command_per_pin_however_often_it_comes(webhook: Any,
 def test_pins_at_rest_are_left_alone(webhook: Any, client: Client) -> None:
     """A device that booted without a command needs no release."""
     greens = client.collect("pinloop/lights/pin/green/set")
-    for pin in PINS:
-        report(client, 0, 0, "boot", pin)
+    for pin, declared in PINS.items():
+        report(client, declared.get("default", declared.get("safe", 0)), 0, "boot", pin)
     describe(client)
     webhook.alert("a", "lights/red=1")  # a mark: what the info caused would have come before this
     client.collect("pinloop/lights/pin/red/set").until(lambda m: m.payload)
     assert list(greens) == []
+
+
+def test_a_pin_without_a_claim_is_brought_to_its_default(webhook: Any, client: Client) -> None:
+    """It booted on and nobody wants it on: released, which its device answers with the default."""
+    greens = client.collect("pinloop/lights/pin/green/set")
+    report(client, 0, 0, "boot", "green")  # its default is 1
+    describe(client)
+    greens.until(lambda message: message.payload == b"" and not message.retain)
 
 
 def test_a_device_that_does_not_report_is_asked_again_and_counts_as_drift(
