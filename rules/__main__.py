@@ -58,6 +58,7 @@ def main(argv: Sequence[str]) -> int:
             settings.webhook_user,
             settings.webhook_password,
             lambda alerts: runner.delivered(alerts),
+            lambda alerts: runner.stale(alerts),
         )
         runner = Runner(rulebook.rules, state, poster.put, settings.reassert_s)
 

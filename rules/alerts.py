@@ -15,7 +15,7 @@ import msgspec
 from rules.evaluate import FIRING, RESOLVED, UNKNOWN, Key, Transition
 from rules.model import Condition, Daily, Rule
 
-__all__ = ["NO_DATA", "Alert", "body", "ended", "fingerprint", "fired"]
+__all__ = ["NO_DATA", "Alert", "body", "ended", "fingerprint", "fired", "next_start_s"]
 
 NO_DATA = "NoData"
 """Why an alert is unknown, in the word that Grafana uses for it."""
@@ -67,16 +67,20 @@ def fired(transition: Transition, previous: Alert | None, wall_s: float) -> Aler
     reason = ""
     if transition.value is None and isinstance(rule.trigger, Condition):
         reason = previous.reason if previous and goes_on else NO_DATA
-    if previous and goes_on:
-        starts_at_s = previous.starts_at_s
-    else:
-        # Milliseconds are what is sent; a receiver ignores an episode that is not later than the one before.
-        starts_at_s = max(round(wall_s, 3), round(previous.starts_at_s + 0.001, 3) if previous else 0.0)
+    starts_at_s = previous.starts_at_s if previous and goes_on else next_start_s(previous, wall_s)
     labels = {"alertname": rule.name, "actuate": rule.actuate(device), "slot": rule.slot}
     if device:
         labels["device"] = device
     annotations = {"summary": _summary(rule, device, transition.value)}
     return Alert(transition.key, FIRING, starts_at_s, None, reason, labels, annotations)
+
+
+def next_start_s(previous: Alert | None, wall_s: float) -> float:
+    """Return when an episode after `previous` starts: now, but later than that one.
+
+    Milliseconds are what is sent; a receiver ignores an episode that is not later than the one before.
+    """
+    return max(round(wall_s, 3), round(previous.starts_at_s + 0.001, 3) if previous else 0.0)
 
 
 def ended(alert: Alert, status: str, wall_s: float) -> Alert:

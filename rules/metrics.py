@@ -4,13 +4,13 @@ from prometheus_client import Counter, Gauge, Histogram
 
 __all__ = [
     "DELIVERED", "EVALUATED", "FIRING_NOW", "IGNORED", "NOTIFICATIONS", "POST_SECONDS", "REFUSED", "RELOADS", "RETRIED",
-    "STATE_ERRORS", "TRANSITIONS", "WAITING",
+    "STALE", "STATE_ERRORS", "TRANSITIONS", "WAITING",
 ]  # fmt: skip
 
-DELIVERED, RETRIED, REFUSED = "delivered", "retried", "refused"
+DELIVERED, RETRIED, REFUSED, STALE = "delivered", "retried", "refused", "stale"
 
 EVALUATED = Counter("rules_readings_evaluated_total", "Readings that a rule was evaluated for.")
-IGNORED = Counter("rules_readings_ignored_total", "Messages that no rule saw: retained, invalid, repeated.", ["reason"])
+IGNORED = Counter("rules_readings_ignored_total", "Messages that no rule saw: their reason.", ["reason"])
 FIRING_NOW = Gauge("rules_alerts_firing", "Alerts that fire now.")
 TRANSITIONS = Counter("rules_transitions_total", "Alerts that changed, by what they became.", ["to"])
 NOTIFICATIONS = Counter("rules_notifications_total", "Notifications, by what became of them.", ["outcome"])
@@ -23,9 +23,9 @@ POST_SECONDS = Histogram(
 RELOADS = Counter("rules_reloads_total", "Times that the rules file was loaded again, by result.", ["result"])
 STATE_ERRORS = Counter("rules_state_errors_total", "Writes of the state database that failed.")
 
-for _reason in ("retained", "invalid", "repeated"):
+for _reason in ("retained", "invalid", "repeated", "old"):
     IGNORED.labels(_reason)
 for _result in ("ok", "bad"):
     RELOADS.labels(_result)
-for _outcome in (DELIVERED, RETRIED, REFUSED):
+for _outcome in (DELIVERED, RETRIED, REFUSED, STALE):
     NOTIFICATIONS.labels(_outcome)

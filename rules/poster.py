@@ -17,6 +17,7 @@ import urllib3
 
 from rules import metrics
 from rules.alerts import Alert, body
+from rules.evaluate import FIRING
 from service import logs
 
 __all__ = ["Poster"]
@@ -48,6 +49,7 @@ class Poster:
         url: of the webhook's /alert.
         user, password: for Basic auth; with an empty password none is sent.
         on_delivered: called on the poster's thread with the alerts that the webhook took.
+        on_stale: called on it with those that fire, and of which the webhook knows a later word.
         clock: seconds that never jump.
     """
 
@@ -57,6 +59,7 @@ class Poster:
         user: str,
         password: str,
         on_delivered: Callable[[Sequence[Alert]], None],
+        on_stale: Callable[[Sequence[Alert]], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.problem: str | None = None
@@ -69,6 +72,7 @@ class Poster:
             credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
             self._headers["Authorization"] = f"Basic {credentials}"
         self._on_delivered = on_delivered
+        self._on_stale = on_stale
         self._clock = clock
         self._log = logs.get("poster")
         self._wake = threading.Condition()
@@ -144,23 +148,35 @@ class Poster:
         for alert, since_s in batch.values():
             metrics.POST_SECONDS.observe(now_s - since_s)
             self._log.debug("posted", rule=alert.key[0], device=alert.key[1], status=alert.status)
-        metrics.NOTIFICATIONS.labels(metrics.DELIVERED).inc(len(batch))
-        self._tell_ignored(text, batch)
-        self._on_delivered(alerts)
+        stale = self._read_answer(text, batch)
+        taken = [alert for alert in alerts if alert not in stale]
+        metrics.NOTIFICATIONS.labels(metrics.DELIVERED).inc(len(taken))
+        self._on_delivered(taken)
+        if stale:
+            metrics.NOTIFICATIONS.labels(metrics.STALE).inc(len(stale))
+            self._on_stale(stale)
         with self._wake:
             metrics.WAITING.set(len(self._waiting))
         return True
 
-    def _tell_ignored(self, text: bytes, batch: dict[str, tuple[Alert, float]]) -> None:
-        """Log what the webhook took but will not act on."""
+    def _read_answer(self, text: bytes, batch: dict[str, tuple[Alert, float]]) -> list[Alert]:
+        """Log what the webhook took but will not act on; return the firing alerts that are stale to it."""
         try:
             results = msgspec.json.decode(text, type=_Answer).results
         except msgspec.DecodeError:  # another receiver of Alertmanager's format
-            return
+            return []
+        stale = []
         for result in results:
-            if result.outcome == "ignored" and result.fingerprint in batch:
-                rule, device = batch[result.fingerprint][0].key
+            if result.fingerprint not in batch:
+                continue
+            alert = batch[result.fingerprint][0]
+            rule, device = alert.key
+            if result.outcome == "ignored":
                 self._log.warning("the webhook ignores", rule=rule, device=device, reason=result.reason)
+            elif result.outcome == "stale" and alert.status == FIRING:  # one that ended may well be known to have
+                self._log.warning("stale to the webhook", rule=rule, device=device, starts_at_s=alert.starts_at_s)
+                stale.append(alert)
+        return stale
 
     def _failed(self, what: str, count: int) -> None:
         metrics.NOTIFICATIONS.labels(metrics.RETRIED).inc(count)

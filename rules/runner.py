@@ -8,9 +8,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from rules import metrics
-from rules.alerts import NO_DATA, Alert, ended, fired
+from rules.alerts import NO_DATA, Alert, ended, fired, next_start_s
 from rules.evaluate import FIRING, RESOLVED, UNKNOWN, Evaluator, Key, Left, Transition
 from rules.evaluate import State as Seen
 from rules.intake import Reading
@@ -53,6 +54,7 @@ class Runner:
         self._undelivered: set[Key] = set()
         self._news: list[Alert] = []  # what changed since the last report
         self._posted_s: dict[Key, float] = {}  # when a firing alert was handed to the poster last
+        self._begun_anew: set[Key] = set()  # stale to the webhook, and posted as a new episode
         self.state_problem: str | None = None
         for stored in state.load():
             self._alerts[stored.alert.key] = stored.alert
@@ -101,10 +103,29 @@ class Runner:
     def delivered(self, alerts: Sequence[Alert]) -> None:
         """Note what the webhook took; runs on the poster's thread."""
         with self._lock:
+            self._begun_anew.difference_update(alert.key for alert in alerts)
             news = [alert for alert in alerts if alert.key in self._undelivered and self._alerts[alert.key] == alert]
             self._undelivered.difference_update(alert.key for alert in news)
         if news:
             self._written(lambda: self._state.delivered(news))
+
+    def stale(self, alerts: Sequence[Alert]) -> None:
+        """Begin a new episode of firing alerts whose end the webhook knows; runs on the poster's thread.
+
+        Our database lost that end (a power cut, a copy put back). When the new episode is stale too, the next
+        assertion tries again.
+        """
+        with self._lock:
+            again = []
+            for alert in alerts:
+                if self._alerts[alert.key] != alert or not self._evaluator.confirmed(alert.key):
+                    continue  # it changed meanwhile: what is on its way says more
+                if alert.key in self._begun_anew:
+                    self._begun_anew.remove(alert.key)
+                else:
+                    self._begun_anew.add(alert.key)
+                    again.append(replace(alert, starts_at_s=next_start_s(alert, self._wall())))
+            self._change(again, self._clock())
 
     def report(self) -> None:
         """Log and count what changed; in `feed` that would hold up the post by a tenth of a millisecond."""

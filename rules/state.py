@@ -62,8 +62,9 @@ class State:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode = WAL")
-            # Not FULL: a commit survives the death of this process, and what a power cut may take is an alert that is
-            # not re-asserted: its claim ends by itself. This halves the disk's share of a reaction.
+            # Not FULL: a commit survives the death of this process, but a power cut may take the last ones. A lost
+            # start is an alert that is not re-asserted: its claim ends by itself. A lost end is an episode that the
+            # webhook calls stale: the runner begins another. This halves the disk's share of a reaction.
             self._connection.execute("PRAGMA synchronous = NORMAL")
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
@@ -91,7 +92,7 @@ class State:
         ]
 
     def save(self, alerts: Iterable[Alert]) -> None:
-        """Write alerts as they stand now, not delivered yet; they are on the disk when it returns.
+        """Write alerts as they stand now, not delivered yet; from then on they survive the death of this process.
 
         Raises:
             sqlite3.Error: they are not.

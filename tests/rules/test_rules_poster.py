@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from rules import metrics
 from rules.alerts import Alert, ended
 from rules.evaluate import FIRING, RESOLVED
 from rules.poster import Poster
@@ -27,12 +28,17 @@ def delivered() -> list[Alert]:
 
 
 @pytest.fixture
-def make(receiver: Receiver, delivered: list[Alert]) -> Iterator[Callable[..., Poster]]:
+def stale() -> list[Alert]:
+    return []
+
+
+@pytest.fixture
+def make(receiver: Receiver, delivered: list[Alert], stale: list[Alert]) -> Iterator[Callable[..., Poster]]:
     """Return `make(password=...)`: a started poster that is stopped when the test ends."""
     posters: list[Poster] = []
 
     def start(password: str = PASSWORD) -> Poster:
-        posters.append(Poster(receiver.url, "alerts", password, delivered.extend))
+        posters.append(Poster(receiver.url, "alerts", password, delivered.extend, stale.extend))
         posters[-1].start()
         return posters[-1]
 
@@ -168,3 +174,19 @@ def test_what_the_webhook_takes_and_ignores_is_logged_with_its_reason(make, rece
     put(make(), one)
     until(lambda: len(delivered) == 1)
     assert "actuate: is missing" in capsys.readouterr().out
+
+
+def test_a_firing_alert_that_is_stale_to_the_webhook_is_told_counted_and_not_delivered(
+    make, receiver: Receiver, delivered, stale, capsys
+):
+    """Nothing switches; of an alert that has ended it is no news."""
+    before = metrics.NOTIFICATIONS.labels(metrics.STALE)._value.get()
+    fires, over = alert("a"), ended(alert("b"), RESOLVED, 1_790_000_001.0)
+    receiver.answer = json.dumps(
+        {"results": [{"fingerprint": one.fingerprint, "outcome": "stale"} for one in (fires, over)]}
+    ).encode()
+    put(make(), fires, over)
+    until(lambda: stale == [fires])
+    assert delivered == [over]
+    assert metrics.NOTIFICATIONS.labels(metrics.STALE)._value.get() == before + 1
+    assert "stale to the webhook" in capsys.readouterr().out

@@ -208,6 +208,34 @@ def test_without_a_disk_alerts_still_go_out_and_it_is_told(world: World):
     assert "cannot be written" in (world.runner.state_problem or "")
 
 
+def test_an_alert_that_is_stale_to_the_webhook_begins_anew_once_each_time_it_is_asserted(world: World):
+    """The database lost an end that the webhook knows: without a new start nothing would ever switch again."""
+    world.start(BRIGHT)
+    world.read(90)
+    [lost] = world.posted
+    world.runner.stale([lost])
+    _, again = world.posted
+    assert (again.status, again.starts_at_s) == (FIRING, lost.starts_at_s + 0.001)
+    world.runner.stale([again])
+    assert len(world.posted) == 2
+    world.wait(30)
+    world.read(90)
+    world.wait(30)
+    world.runner.stale([again])
+    assert world.posted[-1].starts_at_s == world.wall_s
+    assert world.on_disk_first
+
+
+def test_an_alert_that_ended_while_the_webhook_called_it_stale_does_not_begin_anew(world: World):
+    """What is on its way says more."""
+    world.start(BRIGHT)
+    world.read(90)
+    [lost] = world.posted
+    world.read(10)
+    world.runner.stale([lost])
+    assert world.states() == [("pot", FIRING), ("pot", RESOLVED)]
+
+
 STEPS = st.one_of(
     st.tuples(st.just("read"), st.sampled_from([10, 75, 90]), st.sampled_from(["a", "b"])),
     st.tuples(st.just("wait"), st.sampled_from([1, 20, 61])),
