@@ -14,6 +14,7 @@ import pytest
 from tests.support.broker import Broker
 from tests.support.processes import Child
 from tests.support.wait import until
+from tests.webhook.desk import Desk, open_desk
 
 PASSWORDS = {"alerts": "alert-secret", "operator": "operator-secret"}
 
@@ -113,3 +114,10 @@ def make_webhook(spawn: Callable[..., Child], broker: Broker, tmp_path: Path) ->
 def webhook(make_webhook: Callable[..., Webhook]) -> Webhook:
     """A webhook that runs, with intervals short enough to be waited for."""
     return make_webhook(reconcile_s=0.5).start()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    opened = open_desk(tmp_path / "claims.db")
+    yield opened
+    opened.database.close()

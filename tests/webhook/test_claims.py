@@ -2,8 +2,7 @@
 
 import itertools
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,57 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import StartError
+from tests.webhook.desk import CLAIM_TTL_S, NOW_S, PIN, SAFE, Desk, notice, open_desk, outcome
 from webhook.arbiter import PERSON, Claim
-from webhook.claims import Claims
-from webhook.commands import Commands, PinCommand
+from webhook.commands import PinCommand
 from webhook.database import Database
 from webhook.dialects import FIRING, IGNORED, RESOLVED, UNKNOWN, Notification
-
-PIN = ("lights", "red")
-CLAIM_TTL_S = 300
-NOW_S = 1_800_000_000.0
-SAFE = 0.25
-
-
-@dataclass
-class Desk:
-    database: Database
-    claims: Claims
-    commands: Commands
-
-    def value(self, pin: tuple[str, str] = PIN) -> float | None:
-        """Return what the pin's command asks for, None when it is released or never had one."""
-        command = self.commands.of(pin)
-        return command.value if command else None
-
-
-def open_desk(path: Path) -> Desk:
-    database = Database(path)
-    commands = Commands(database, ttl_s=300)
-    safe = {PIN: SAFE}.get
-    return Desk(database, Claims(database, commands, safe, {}, CLAIM_TTL_S), commands)
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    opened = open_desk(tmp_path / "claims.db")
-    yield opened
-    opened.database.close()
-
-
-def notice(
-    status: str = FIRING,
-    starts_at: float = NOW_S,
-    fingerprint: str = "f1",
-    actuate: str = "lights/red=1",
-    slot: str = "",
-) -> Notification:
-    labels = {"alertname": fingerprint, "actuate": actuate, **({"slot": slot} if slot else {})}
-    return Notification(fingerprint, starts_at, status, fingerprint, labels, {})
-
-
-def outcome(desk: Desk, notification: Notification, now_s: float = NOW_S) -> str:
-    return desk.claims.notify([notification], now_s)[0][0].outcome
 
 
 def test_an_alert_claims_renews_and_withdraws(desk: Desk) -> None:
@@ -108,60 +61,6 @@ def test_duplicates_and_stale_notifications_change_nothing(desk: Desk) -> None:
     assert outcome(desk, notice(FIRING, NOW_S)) == "claimed"
     assert outcome(desk, notice(RESOLVED, NOW_S - 1)) == "stale"
     assert desk.value() == 1
-
-
-def test_a_clock_that_is_set_back_does_not_keep_a_pin_on(desk: Desk) -> None:
-    """The end of the alert counts, though its start lies in what is now the future (dialects cut it to the receipt)."""
-    desk.claims.notify([notice(starts_at=NOW_S)], NOW_S)
-    back_s = NOW_S - 3600
-    assert outcome(desk, notice(RESOLVED, back_s), back_s) == "withdrawn"
-    assert desk.value() is None
-
-
-def test_an_alert_of_a_clock_that_was_ahead_does_not_silence_the_next(desk: Desk) -> None:
-    """Fired and resolved a day ahead; when the clock is right again the alert must act."""
-    ahead_s = NOW_S + 86400
-    desk.claims.notify([notice(starts_at=ahead_s)], ahead_s)
-    desk.claims.notify([notice(RESOLVED, ahead_s)], ahead_s)
-    assert outcome(desk, notice(FIRING, NOW_S)) == "claimed"
-    assert desk.value() == 1
-
-
-def test_an_alerts_claim_never_outlives_its_time_whatever_the_clock_said(desk: Desk) -> None:
-    """Made a year ahead, never heard of again: it ends claim_ttl_s after the clock is right."""
-    desk.claims.notify([notice(starts_at=NOW_S + 3e7)], NOW_S + 3e7)
-    desk.claims.expire(NOW_S)
-    assert desk.claims.of(PIN)[0].until_s == NOW_S + CLAIM_TTL_S
-    desk.claims.expire(NOW_S + CLAIM_TTL_S)
-    assert desk.value() is None
-
-
-def test_claims_and_leases_last_as_long_as_before_when_the_clock_is_set(desk: Desk) -> None:
-    """The reconciler tells by how much; a manual claim of half an hour stays one of half an hour."""
-    desk.claims.hold(Claim(*PIN, PERSON, 1, "manual", "anna", NOW_S, NOW_S + 1800), NOW_S)
-    desk.claims.shift(-3600.0)
-    now_s = NOW_S - 3600
-    assert desk.claims.of(PIN)[0].until_s == now_s + 1800
-    assert desk.commands.due(now_s, 10) == []
-    assert desk.commands.due(now_s + 100, 10) == [PIN]
-    desk.claims.expire(now_s + 1800)
-    assert desk.value() is None
-
-
-def test_a_lease_that_was_given_in_the_future_is_renewed_now(desk: Desk) -> None:
-    """The clock was set back while the webhook was not running."""
-    desk.claims.notify([notice()], NOW_S)
-    assert desk.commands.due(NOW_S - 3600, 10) == [PIN]
-
-
-def test_an_old_copy_of_the_database_does_not_make_a_device_deaf(tmp_path: Path) -> None:
-    """A command's seq is beyond the one that the device reported last."""
-    database = Database(tmp_path / "claims.db")
-    commands = Commands(database, 300, lambda _pin: 2 * 10**12)
-    claims = Claims(database, commands, lambda _pin: 0, {}, CLAIM_TTL_S)
-    _, made = claims.notify([notice()], NOW_S)
-    assert [one.seq for one in made] == [2 * 10**12 + 1]
-    database.close()
 
 
 def test_a_resolved_alert_withdraws_its_own_claim_and_no_other(desk: Desk) -> None:
