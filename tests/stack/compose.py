@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from tests.support.broker import Broker, Client
 from tests.support.ports import free_port
+from tests.support.wait import until
 
 __all__ = ["HERE", "ROOT", "Stack"]
 
@@ -120,8 +121,8 @@ class Stack:
         self._help("--volume", f"{self.project}_{volume}:/volume", line="rm -rf /volume/*")
 
     def pause(self, service: str) -> None:
-        """Freeze every process of a container."""
-        self.docker("pause", self.container(service))
+        """Freeze every process of a container; a busy machine's engine sometimes has to be asked twice."""
+        until(lambda: self.docker("pause", self.container(service)), 10, f"{service} is frozen", every_s=0.2)
 
     def unpause(self, service: str) -> None:
         """Let a frozen container go on."""

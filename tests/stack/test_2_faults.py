@@ -108,6 +108,21 @@ def test_a_listener_that_is_away_costs_no_reading(stack: Stack, load: Load, wish
     table.add("listener", "away for more than 5 s", EXPECTED, str(seen))
 
 
+def test_a_listener_that_dies_while_the_store_is_away_costs_no_reading(
+    stack: Stack, load: Load, wishes: Wishes, table: FaultTable
+) -> None:
+    """What it holds in memory then is still the broker's: it acknowledges only what the store has."""
+    stack.compose("stop", "influxdb")
+    before = len(load.acknowledged_at_s)
+    until(lambda: len(load.acknowledged_at_s) > before + AWAY_READINGS // 2, 20, "readings that cannot be stored")
+    stack.kill("listener")
+    stack.compose("start", "influxdb")
+
+    seen = recovery(stack, load, time.monotonic(), wishes.wanted)
+
+    table.add("influxdb, listener", "store stopped, then the listener's SIGKILL, store started", EXPECTED, str(seen))
+
+
 def test_everything_dies_at_once(stack: Stack, load: Load, wishes: Wishes, table: FaultTable) -> None:
     """As in a power cut, except that the disk has everything that was written; ten programs start at the same time."""
     wishes.green(0)
