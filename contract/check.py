@@ -50,7 +50,7 @@ def _answer(name: str, vector: "dict[str, object]") -> object:
             return [_sample(sample) for sample in decode_readings(payload)]
         sensor = str(vector["sensor"])
         sample = decode_reading(sensor, payload)
-        again = encode_reading(sample.values[sensor], sample.n, sample.boot, sample.t_s)
+        again = encode_reading(sample.values[sensor], sample.n, sample.boot, sample.t_s, sample.age_s)
         return [_sample(decode_reading(sensor, again))]
     if name == "commands":
         command = decode_command(payload)
@@ -74,7 +74,10 @@ def _topic(vector: "dict[str, object]") -> object:
 
 
 def _sample(sample: Sample) -> "dict[str, object]":
-    return {"values": sample.values, "t": sample.t_s, "n": sample.n, "b": sample.boot}
+    found = {"values": sample.values, "t": sample.t_s, "n": sample.n, "b": sample.boot}  # type: dict[str, object]
+    if sample.age_s:
+        found["a"] = sample.age_s
+    return found
 
 
 def _command(command: "Command | None") -> "dict[str, object] | None":

@@ -14,6 +14,9 @@ MAX_PAYLOAD_BYTES = 65536
 MAX_SAMPLES_PER_MESSAGE = 1000
 MAX_SENSORS_PER_SAMPLE = 64
 MAX_BY_CHARS = 120
+# Older than this a reading is history: a device says its age, and rules do not act on it. Live readings take
+# milliseconds; a Wi-Fi that is joined anew, or clocks that are set over it, may cost a few seconds.
+FRESH_S = 5
 
 # 2**53 - 1: the largest integer that survives a JSON reader which knows doubles only (a browser, Grafana).
 MAX_INTEGER = 9007199254740991

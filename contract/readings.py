@@ -24,21 +24,30 @@ class Sample:
         t_s: seconds since 1970 by the device's clock, None when it has none.
         n: the sample's number since boot, None when the device does not count.
         boot: names the start of the device from which `n` counts, "" when not said.
+        age_s: how long it waited in the device before it was sent, 0 when not said.
     """
 
     def __init__(
-        self, values: "dict[str, float]", t_s: "float | None" = None, n: "int | None" = None, boot: str = ""
+        self,
+        values: "dict[str, float]",
+        t_s: "float | None" = None,
+        n: "int | None" = None,
+        boot: str = "",
+        age_s: int = 0,
     ) -> None:
         self.values = values
         self.t_s = t_s
         self.n = n
         self.boot = boot
+        self.age_s = age_s
 
     def __repr__(self) -> str:
-        return "Sample({!r}, {!r}, {!r}, {!r})".format(self.values, self.t_s, self.n, self.boot)
+        return "Sample({!r}, {!r}, {!r}, {!r}, {!r})".format(self.values, self.t_s, self.n, self.boot, self.age_s)
 
 
-def encode_reading(value: float, n: "int | None" = None, boot: str = "", t_s: "float | None" = None) -> bytes:
+def encode_reading(
+    value: float, n: "int | None" = None, boot: str = "", t_s: "float | None" = None, age_s: int = 0
+) -> bytes:
     """Return the payload of `reading/<sensor>`."""
     fields = {"v": value}  # type: dict[str, object]
     if t_s is not None:
@@ -47,6 +56,8 @@ def encode_reading(value: float, n: "int | None" = None, boot: str = "", t_s: "f
         fields["n"] = n
     if boot:
         fields["b"] = boot
+    if age_s:
+        fields["a"] = age_s
     return encode(fields)
 
 
@@ -62,7 +73,7 @@ def decode_reading(sensor: str, payload: bytes) -> Sample:
     fields = mapping(json_of(text, "reading"), "reading")
     if "v" not in fields:
         raise PayloadError("reading", text, "has no v", "shape")
-    return _sample({sensor: number(fields["v"], "reading.v")}, fields, "t", "n", "b")
+    return _sample({sensor: number(fields["v"], "reading.v")}, fields, "")
 
 
 def decode_readings(payload: bytes) -> "list[Sample]":
@@ -89,15 +100,16 @@ def _sample_of(item: object, key: str) -> Sample:
             values[name] = number(value, key + "." + name)
     if not 0 < len(values) <= MAX_SENSORS_PER_SAMPLE:
         raise PayloadError(key, len(values), "sensors are not 1 to {}".format(MAX_SENSORS_PER_SAMPLE), "size")
-    return _sample(values, fields, "_t", "_n", "_b")
+    return _sample(values, fields, "_")
 
 
-def _sample(values: "dict[str, float]", fields: "dict[str, object]", t: str, n: str, boot: str) -> Sample:
-    t_s = fields.get(t)
-    count = fields.get(n)
+def _sample(values: "dict[str, float]", fields: "dict[str, object]", prefix: str) -> Sample:
+    t_s = fields.get(prefix + "t")
+    n = fields.get(prefix + "n")
     return Sample(
         values,
-        None if t_s is None else number(t_s, t),
-        None if count is None else integer(count, n, 0, MAX_INTEGER),
-        string(fields.get(boot, ""), boot, 16),
+        None if t_s is None else number(t_s, prefix + "t"),
+        None if n is None else integer(n, prefix + "n", 0, MAX_INTEGER),
+        string(fields.get(prefix + "b", ""), prefix + "b", 16),
+        integer(fields.get(prefix + "a") or 0, prefix + "a", 0, MAX_INTEGER),
     )

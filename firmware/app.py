@@ -16,7 +16,7 @@ from collections import deque
 from contract import topics
 from contract.commands import decode_command
 from contract.errors import ContractError, PayloadError
-from contract.limits import MAX_COMMAND_BYTES
+from contract.limits import FRESH_S, MAX_COMMAND_BYTES
 from contract.payloads import bare_number, json_of, mapping, text_of
 from contract.presence import OFFLINE, ONLINE
 from contract.readings import encode_reading
@@ -61,7 +61,7 @@ class App:
                 self._route(pin["set_topic"], output, pin.get("map"))
         self._sensors = {name: open_sensor(sensor) for name, sensor in config.get("sensors", {}).items()}
         self._readings = {name: build(topics.READING, device, name) for name in self._sensors}
-        self._ring = deque((), config.get("ring", board.RING_READINGS))  # (sensor, value, n, seconds since 1970)
+        self._ring = deque((), config.get("ring", board.RING_READINGS))  # what `_encode` takes
         self._ring_size = config.get("ring", board.RING_READINGS)
         self._n = 0
         self._dropped = 0  # readings that the ring had to give up
@@ -191,15 +191,21 @@ class App:
         if len(self._ring) == self._ring_size:
             self._dropped += 1  # append() pushes the oldest out
         self._n += 1
-        self._ring.append((name, value, self._n, board.clock_s()))
+        self._ring.append((name, value, self._n, board.clock_s(), board.now_ms() // 1000))
         self._send_readings()
 
     def _send_readings(self) -> None:
         """Hand over as many readings as the client takes; they come back here by their PUBACKs."""
         while self._ring and self._client.has_room():
-            name, value, n, t_s = self._ring.popleft()
-            payload = encode_reading(value, n, self._boot, t_s)
-            self._client.publish(self._readings[name], payload, acked=lambda n=n: self._acked(n))
+            one = self._ring.popleft()
+            self._client.publish(
+                self._readings[one[0]], lambda one=one: self._encode(*one), acked=lambda n=one[2]: self._acked(n)
+            )
+
+    def _encode(self, _name: str, value: float, n: int, t_s: "float | None", taken_s: int) -> bytes:
+        """Return a reading as it is sent now; one that waited says how long: nobody should act on it any more."""
+        age_s = board.now_ms() // 1000 - taken_s
+        return encode_reading(value, n, self._boot, t_s, age_s if age_s > FRESH_S else 0)
 
     def _acked(self, n: int) -> None:
         if "trace" in self._config:

@@ -60,7 +60,7 @@ class Client:
         self._max_bytes = max_bytes
         self._address = None  # of the host, once resolved: getaddrinfo stops the whole device while it asks
         self._writer = None
-        self._inflight = OrderedDict()  # packet id -> (packet, acked), in the order of sending
+        self._inflight = OrderedDict()  # packet id -> (topic and id, payload, acked), in the order of sending
         self._pid = 0
         self._ended = asyncio.Event()
         self._blocked = asyncio.Event()
@@ -74,17 +74,20 @@ class Client:
         """Tell whether one more publication with `acked` may be sent now."""
         return self.connected and len(self._inflight) < _WINDOW
 
-    def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False, acked=None) -> None:
-        """Send at once; without a connection do nothing. `acked` (QoS 1) is called when the PUBACK has come."""
+    def publish(self, topic: str, payload, qos: int = 1, retain: bool = False, acked=None) -> None:
+        """Send at once; without a connection do nothing.
+
+        `acked` (QoS 1) is called when the PUBACK has come; with it `payload` is a function, called at each sending.
+        """
         if not self.connected:
             return
-        body = _text(topic)
+        head = _text(topic)
         if qos:
-            body += self._next_pid()
-        packet = _packet(_PUBLISH | qos << 1 | int(retain), body + payload)
+            head += self._next_pid()
         if acked:
-            self._inflight[self._pid] = (packet, acked)
-        self._write(packet)
+            self._inflight[self._pid] = (head, payload, acked)
+            payload = payload()
+        self._write(_packet(_PUBLISH | qos << 1 | int(retain), head + payload))
 
     def subscribe(self, topics) -> None:
         """Ask for exact topics at QoS 1."""
@@ -209,13 +212,13 @@ class Client:
         elif kind == _PUBACK:
             entry = self._inflight.pop(body[0] << 8 | body[1], None)
             if entry:
-                entry[1]()
+                entry[2]()
         elif kind == _CONNACK:
             if body[1]:
                 raise MqttError("the broker refuses us, code " + str(body[1]))
             self.connected = True
-            for packet, _ in list(self._inflight.values()):
-                self._write(bytes([packet[0] | _DUP]) + packet[1:])
+            for head, payload, _ in list(self._inflight.values()):
+                self._write(_packet(_PUBLISH | 2 | _DUP, head + payload()))
             self._on_up()
         elif kind == _SUBACK and any(code & 0x80 for code in body[2:]):
             print("mqtt: the broker refuses a subscription")

@@ -86,6 +86,6 @@ class Intake:
 
     def _sample(self, device: str, sample: Sample, now_s: float) -> None:
         # A device's clock that runs ahead must not make a value look fresh for ever.
-        t_s = now_s if sample.t_s is None else min(sample.t_s, now_s)
+        t_s = now_s - sample.age_s if sample.t_s is None else min(sample.t_s, now_s)
         for sensor, value in sample.values.items():
             self._picture.reading(device, sensor, value, t_s)

@@ -87,7 +87,7 @@ class Assembler:
                     continue
                 fields.update(n=sample.n, boot=sample.boot)
             metrics.READINGS.labels("new").inc()
-            ts_ns = self._stamps.stamp(device, received_ns, sample.t_s, sample.n)
+            ts_ns = self._stamps.stamp(device, received_ns, sample.t_s, sample.n, sample.age_s)
             yield Point(READINGS, (("device", device),), fields, ts_ns)
             yield from self._sensors.points(device, sample.values, received_ns)
 

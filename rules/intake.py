@@ -1,15 +1,17 @@
 """Messages to readings: which values of which device rules may be evaluated for.
 
 Rules are about now, so readings count when they are received. A retained
-message, of unknown age, is no reading; of a back-fill only the newest sample
-is one; a sample that came before (same device, start and number) is not one
-again.
+message, of unknown age, is no reading, nor is one that waited in its device
+while that was offline; of a back-fill only the newest sample is one; a sample
+that came before (same device, start and number) is not one again.
 """
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from contract.errors import ContractError
+from contract.limits import FRESH_S
 from contract.readings import Sample, decode_reading, decode_readings
 from contract.topics import READING, READINGS, Topics, is_device, is_name
 from rules import metrics
@@ -17,6 +19,9 @@ from service.errors import SettingsError
 from service.mqtt import Message
 
 __all__ = ["Intake", "Reading", "parse_extra"]
+
+
+_CLOCK_SET_S = 1577836800.0  # 2020-01-01
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +39,13 @@ class Intake:
     Args:
         topics: of the contract.
         extra: topic -> (device, sensor) for devices that publish a bare number elsewhere.
+        wall: seconds since 1970, to tell how old a reading with a time is.
     """
 
-    def __init__(self, topics: Topics, extra: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(
+        self, topics: Topics, extra: Mapping[str, tuple[str, str]], wall: Callable[[], float] = time.time
+    ) -> None:
+        self._wall = wall
         self._topics = topics
         self._extra = dict(extra)
         self._newest: dict[tuple[str, str], tuple[str, int]] = {}  # (device, sensor) -> (boot, n)
@@ -60,10 +69,12 @@ class Intake:
             for sensor, value in sample.values.items():
                 newest[sensor] = (sample, value)
         for sensor, (sample, value) in newest.items():
-            if self._is_new(device, sensor, sample):
-                yield Reading(device, sensor, value)
-            else:
+            if not self._is_new(device, sensor, sample):
                 metrics.IGNORED.labels("repeated").inc()
+            elif sample.age_s > FRESH_S or self._is_past(sample.t_s):
+                metrics.IGNORED.labels("old").inc()
+            else:
+                yield Reading(device, sensor, value)
 
     def _decode(self, message: Message) -> tuple[str, list[Sample]]:
         payload = bytes(message.payload)
@@ -74,6 +85,10 @@ class Intake:
         if topic.kind == READING:
             return topic.device, [decode_reading(topic.name, payload)]
         return topic.device, decode_readings(payload)
+
+    def _is_past(self, t_s: float | None) -> bool:
+        """Tell whether a device's time is long ago; one before 2020 was never set (as to the listener)."""
+        return t_s is not None and _CLOCK_SET_S <= t_s < self._wall() - FRESH_S
 
     def _is_new(self, device: str, sensor: str, sample: Sample) -> bool:
         if sample.n is None or not sample.boot:

@@ -239,6 +239,23 @@ def test_unacknowledged_readings_are_sent_again_as_duplicates(make: Make, peer: 
     assert device.starts() == 1
 
 
+def test_a_reading_that_waited_says_how_long(make: Make, peer: Peer, engine: str) -> None:
+    """Sent again, and sent late from the ring: whoever gets it can tell it from one of now."""
+    make("pot", engine, port=peer.port, interval_s=0.1).power()
+    peer.accept()
+    sent = peer.until_packet(is_reading)[1]
+    assert b'"a"' not in sent
+    peer.connection.close()  # type: ignore[union-attr]
+    over_s = time.monotonic() + 7
+    while time.monotonic() < over_s:
+        peer.accept(code=5)
+    peer.accept()
+    aged = [json.loads(body[body.index(b"{") :]) for body in (peer.until_packet(is_reading)[1] for _ in range(8))]
+    assert aged[0]["n"] == number(sent)
+    assert [one["n"] for one in aged] == list(range(aged[0]["n"], aged[0]["n"] + 8))
+    assert all(5 < one["a"] < 30 for one in aged)
+
+
 def test_a_refused_device_says_so_and_tries_again(make: Make, peer: Peer, engine: str) -> None:
     """A wrong password today may be right tomorrow; meanwhile nothing is published."""
     device = make("pot", engine, port=peer.port, interval_s=0.05).power()

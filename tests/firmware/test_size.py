@@ -37,7 +37,7 @@ BUDGETS = {
     "firmware/sensors/chip.py": 300,
     "firmware/supervisor.py": 1000,
 }
-TOTAL_BYTES = 23_600
+TOTAL_BYTES = 24_700
 # Of a heap of 128 kB on a 64-bit computer, whose objects are twice those of a chip: left when all duties run.
 HEAP_LEFT_BYTES = 48_000
 

@@ -72,3 +72,19 @@ def test_a_burst_with_one_time_of_a_coarse_clock_keeps_every_sample() -> None:
     stamps = Stamps()
     assert len({stamps.stamp("pot", NOW_NS, float(NOW_S)) for _ in range(500)}) == 500
     assert len({stamps.stamp("pot", NOW_NS, float(NOW_S), n) for n in range(500)}) == 500
+
+
+def test_a_sample_that_waited_in_a_device_without_a_clock_has_the_time_at_which_it_was_taken() -> None:
+    """Receipt less its age; the device's own time counts more."""
+    stamps = Stamps()
+    assert [stamps.stamp("pot", NOW_NS, None, n, 60) for n in (1, 2)] == [NOW_NS - 60 * 10**9 + n for n in (1, 2)]
+    assert stamps.stamp("pot", NOW_NS, NOW_S - 30.0, 3, 60) == NOW_NS - 30 * 10**9 + 3
+    assert stamps.stamp("pot", NOW_NS, None, 4, 10**15) > 0
+    assert stamps.stamp("pot", NOW_NS, None, 5) == NOW_NS
+
+
+def test_times_of_receipt_come_back_when_the_listeners_clock_was_far_ahead() -> None:
+    """Once set right, it must not stamp readings a day ahead until its next start."""
+    stamps = Stamps()
+    stamps.stamp("pot", NOW_NS + 86400 * 10**9)
+    assert stamps.stamp("pot", NOW_NS) == NOW_NS

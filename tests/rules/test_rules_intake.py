@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.topics import Topics
+from rules import metrics
 from rules.intake import Intake, Reading, parse_extra
 from service.errors import SettingsError
 
@@ -74,6 +75,28 @@ def test_a_device_that_does_not_name_its_start_is_always_believed(intake: Intake
 def test_what_is_no_reading_of_now_is_left_out(intake: Intake, topic: str, payload: bytes, retain: bool):
     """Retained: of unknown age. The others: outside the contract."""
     assert list(intake.readings(message(topic, payload, retain))) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "counts"),
+    [
+        ('"t":1789999994', False),
+        ('"t":1789999996', True),
+        ('"t":1790000600', True),
+        ('"t":600', True),
+        ('"a":6', False),
+        ('"a":5', True),
+        ('"t":1790000600,"a":6', False),
+    ],
+    ids=["6 s ago", "4 s ago", "a clock ahead", "a clock never set", "waited 6 s", "waited 5 s", "ahead and waited"],
+)
+def test_a_reading_that_waited_in_its_device_switches_nothing(fields: str, counts: bool):
+    """An outage ends and what was minutes ago comes: it is history, told by its own time or its age."""
+    intake = Intake(Topics(), {}, wall=lambda: 1_790_000_000.0)
+    before = metrics.IGNORED.labels("old")._value.get()
+    payload = f'{{"v":90,"n":1,"b":"k3f9",{fields}}}'.encode()
+    assert bool(list(intake.readings(message("pinloop/a/reading/pot", payload)))) is counts
+    assert metrics.IGNORED.labels("old")._value.get() == before + (not counts)
 
 
 @given(st.sampled_from(["pinloop/a/reading/pot", "pinloop/a/readings", "/pot"]), st.binary(max_size=60))
