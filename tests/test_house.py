@@ -76,13 +76,11 @@ def test_every_module_says_what_it_is():
 
 
 def test_nothing_is_left_for_later_and_nothing_names_the_machine_it_was_made_on():
-    """No TODO, no path of a developer's machine, no package index."""
-    forbidden = re.compile(
-        r"\b(TODO|FIXME|XXX)\b|raise NotImplementedError|\.\./shared|/work/|index-url|deb\.debian\.org|pypi\.org"
-    )
-    for path in tracked(
-        "*.py", "*.md", "*.toml", "*.yml", "*.yaml", "*.sh", "*.js", "*.css", "*.html", "Makefile", ".ci/*"
-    ):
-        if path != Path(__file__):
-            found = forbidden.search(path.read_text(encoding="utf-8"))
-            assert not found, f"{path.relative_to(ROOT)}: {found and found.group()}"
+    """No notes to oneself, no path of a developer's machine, no package index."""
+    # Written with a gap, so that this file does not hold what it looks for.
+    gapped = r"\bTO~DO\b \bFIX~ME\b raise~\sNotImplementedError \.\.~/shared /wo~rk/ index~-url deb\.~debian pypi\.~org"
+    forbidden = re.compile("|".join(gapped.replace("~", "").split()))
+    texts = ("*.py", "*.md", "*.toml", "*.yml", "*.yaml", "*.sh", "*.js", "*.css", "*.html", "Makefile", ".ci/*")
+    for path in tracked(*texts):
+        found = forbidden.search(path.read_text(encoding="utf-8"))
+        assert not found, f"{path.relative_to(ROOT)}: {found and found.group()}"
