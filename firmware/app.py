@@ -23,7 +23,7 @@ from contract.readings import encode_reading
 from firmware import VERSION, board
 from firmware.mqtt import Client
 from firmware.net import Wifi
-from firmware.pins import Output
+from firmware.pins import Output, refused
 from firmware.sensors import open_sensor
 from firmware.supervisor import Supervisor, note
 
@@ -53,7 +53,16 @@ class App:
         self._log = build(topics.LOG, device)
         self._routes = {build(topics.CMD, device): [self._cmd]}  # topic -> functions (payload, retained)
         self._states = {}  # output -> topic
-        for name, pin in config.get("pins", {}).items():
+        pins = config.get("pins", {})
+        error = refused(pins)
+        if error:  # no pin may be used: all stay at their safe values, and `log` says why
+            note(ValueError(error))
+            for pin in pins.values():
+                if "gpio" in pin:
+                    safe = pin.get("safe", 0)
+                    board.output(dict(pin, boot=safe))(safe)
+            pins = {}
+        for name, pin in pins.items():
             output = Output(name, pin, board.output(pin), self._started_ms)
             self._states[output] = build(topics.PIN_STATE, device, name)
             self._route(build(topics.PIN_SET, device, name), output, None)

@@ -83,7 +83,7 @@ def output(config: dict):
         pwm = machine.PWM(machine.Pin(config["gpio"]), freq=config["pwm_hz"], duty_u16=65535 if low else 0)
 
         def drive(value: float) -> None:
-            duty = int(value * 65535 / config["max"])
+            duty = int(value * 65535 / config.get("max", 1))
             pwm.duty_u16(65535 - duty if low else duty)
 
         return drive

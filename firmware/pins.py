@@ -13,6 +13,22 @@ DEFAULTS = {
     "safe": 0, "min": 0, "max": 1, "link_lost_s": 60, "hold": False, "min_on_s": 0, "min_off_s": 0, "max_on_s": 0,
 }  # fmt: skip
 
+# What a pin's configuration may hold.
+KEYS = tuple(DEFAULTS) + ("gpio", "boot", "default", "pwm_hz", "active_low", "trust_retained", "set_topic", "map")
+
+
+def refused(pins: dict) -> str:
+    """Return what is wrong with the keys of a device's pins, "" when nothing is.
+
+    A guard that is misspelt, or that this firmware does not know, would protect nothing and say nothing.
+    """
+    for name, config in pins.items():
+        for key in config:
+            if key not in KEYS:
+                nearest = max(KEYS, key=lambda known: len(set(known) & set(key)) - abs(len(known) - len(key)))
+                return "pins." + name + "." + key + ": this firmware has no such key; the nearest is " + nearest
+    return ""
+
 
 class Output:
     """One output pin.
@@ -79,9 +95,16 @@ class Output:
         return True
 
     def release(self, now_ms: int) -> bool:
-        """Go to the default: nobody wants anything; return whether there is a state to report."""
+        """Go to the default: nobody wants anything; return whether there is a state to report.
+
+        While min_on_s holds the pin on, the lease goes on: it and the link end that, as if nobody had released it.
+        """
         self._tripped = False
-        return self._want(self.limits["default"], RELEASED, now_ms)
+        until_ms = self._until_ms
+        told = self._want(self.limits["default"], RELEASED, now_ms)
+        if self.value not in (self._wanted, self.limits["safe"]):
+            self._until_ms = until_ms
+        return told
 
     def tick(self, now_ms: int, link_down_s: float) -> bool:
         """Let time pass (`link_down_s`: since when there is no broker, 0 with one); return whether to report."""
@@ -118,3 +141,5 @@ class Output:
             self._since_ms = now_ms
         self._drive(self._wanted)
         self.value = self._wanted
+        if self._why == RELEASED:
+            self._until_ms = None  # until then it bounds min_on_s

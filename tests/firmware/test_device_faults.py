@@ -256,6 +256,26 @@ def test_a_reading_that_waited_says_how_long(make: Make, peer: Peer, engine: str
     assert all(5 < one["a"] < 30 for one in aged)
 
 
+def test_a_device_with_a_misspelt_guard_keeps_every_pin_safe_and_tells_its_log(
+    make: Make, client: Client, engine: str
+) -> None:
+    """It comes online without pins; a command moves nothing, and nobody has to look at its serial port."""
+    device = make("lights", engine)
+    device.config["pins"]["red"] |= {"max_on": 5, "boot": 1}
+    device.config["pins"]["green"] |= {"safe": 1}
+    seen = client.collect(device.topic("#"))
+    device.power()
+    told = seen.until(lambda message: message.topic == device.topic("log"), 15)
+    assert "pins.red.max_on: this firmware has no such key; the nearest is max_on_s" in told.payload.decode()
+    info = json.loads(seen.until(lambda message: message.topic == device.topic("info"), 5).payload)
+    assert info["pins"] == {}
+    client.publish(device.topic("pin/red/set"), '{"v":1,"seq":1,"ttl":60,"epoch":"e"}')
+    client.publish(device.topic("pin/green/set"), '{"v":0,"seq":1,"ttl":60,"epoch":"e"}')
+    time.sleep(0.5)
+    assert (device.pin(4), device.pin(5)) == ("0", "1")
+    assert device.starts() == 1
+
+
 def test_a_refused_device_says_so_and_tries_again(make: Make, peer: Peer, engine: str) -> None:
     """A wrong password today may be right tomorrow; meanwhile nothing is published."""
     device = make("pot", engine, port=peer.port, interval_s=0.05).power()

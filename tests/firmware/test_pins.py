@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from contract.commands import Command
 from contract.errors import PayloadError
-from firmware.pins import Output
+from firmware.pins import Output, refused
 
 S = 1000  # milliseconds in a second
 
@@ -144,6 +144,51 @@ def test_nothing_delays_safety():
         pin.output.command(command(1, 1, lease_s), False, 0)
         assert pin.output.tick(5 * S, down_s)
         assert pin.state() == (0, end, 1)
+
+
+@pytest.mark.parametrize(("lease_s", "down_s", "end"), [(10, 0, "expired"), (300, 60, "link-lost")])
+def test_a_released_pin_that_min_on_s_holds_is_on_no_longer_than_it_was_allowed(lease_s: int, down_s: int, end: str):
+    """To release must not lengthen what the lease and the link bounded."""
+    pin = Pin(min_on_s=600)
+    pin.output.command(command(1, 1, lease_s), False, 0)
+    assert pin.output.release(5 * S)
+    assert pin.state() == (1, "guard", 1)
+    assert pin.output.tick(10 * S, down_s)
+    assert pin.state() == (0, end, 1)
+
+
+def test_a_released_pin_that_has_gone_to_its_default_stays_released():
+    """The lease that bounded min_on_s means nothing any more."""
+    pin = Pin(min_on_s=10)
+    pin.output.command(command(1, 1, 20), False, 0)
+    pin.output.release(5 * S)
+    assert pin.output.tick(10 * S, 0)
+    assert not pin.output.tick(20 * S, 0)
+    assert pin.state() == (0, "released", 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [("max_on", "max_on_s"), ("linklost_s", "link_lost_s"), ("Safe", "safe"), ("activelow", "active_low")],
+)
+def test_a_misspelt_key_of_a_pin_is_refused_with_the_nearest(key: str, nearest: str):
+    """A guard that nobody reads protects nothing."""
+    wrong = refused({"green": {"gpio": 5}, "red": {"gpio": 4, key: 10}})
+    assert wrong.startswith(f"pins.red.{key}: ")
+    assert wrong.endswith(f" {nearest}")
+
+
+@pytest.mark.parametrize("key", ["exclusive_with", "max_switches_per_h"])
+def test_a_guard_that_the_device_does_not_keep_is_refused(key: str):
+    """Rather than taken and not kept."""
+    assert f"pins.red.{key}" in refused({"red": {"gpio": 4, key: 3}})
+
+
+def test_every_key_that_is_documented_is_taken():
+    """And nothing else is wrong with them."""
+    keys = "gpio safe boot default min max pwm_hz active_low link_lost_s hold trust_retained set_topic map"
+    guards = "min_on_s min_off_s max_on_s"
+    assert refused({"red": dict.fromkeys((keys + " " + guards).split(), 0)}) == ""
 
 
 def test_a_pin_that_was_on_too_long_stays_off_until_somebody_asks_for_off():
