@@ -1,6 +1,6 @@
 """Readings: one number, one sample of several sensors, or a back-fill of samples.
 
-A sample is known by (device, boot, n): `n` counts from the device's start and
+A sample is known by (device, boot, n) and its sensors: `n` counts from the device's start and
 `boot` names that start, so a redelivered sample is recognised whichever boot
 the retained `info` tells of by then.
 """

@@ -36,10 +36,10 @@ class Assembler:
         self._pins = Pins()
         self._sensors = Sensors()
 
-    def preload(self, identities: Iterable[tuple[str, str, int]]) -> None:
-        """Learn which samples (device, boot, n) are stored already."""
-        for device, boot, n in identities:
-            self._identities.first_time(device, boot, n)
+    def preload(self, identities: Iterable[tuple[str, str, int, str]]) -> None:
+        """Learn which samples (device, boot, n, sensors) are stored already."""
+        for identity in identities:
+            self._identities.first_time(*identity)
 
     def points(self, fact: Fact, retained: bool, received_ns: int) -> list[Point]:
         """Return what is to be stored.
@@ -82,7 +82,7 @@ class Assembler:
             # `n` counts from a start of the device: without the start's name it says nothing after the next one.
             fields: dict[str, float | str] = dict(sample.values)
             if sample.n is not None and sample.boot:
-                if not self._identities.first_time(device, sample.boot, sample.n):
+                if not self._identities.first_time(device, sample.boot, sample.n, ",".join(sorted(sample.values))):
                     metrics.READINGS.labels("duplicate").inc()
                     continue
                 fields.update(n=sample.n, boot=sample.boot)

@@ -1,4 +1,4 @@
-"""Samples that were stored before, recognised by (device, boot, n).
+"""Samples that were stored before, recognised by (device, boot, sensors, n).
 
 A sliding window of numbers for each start of a device, as IPsec guards against
 replay: the greatest number seen and one bit for each of those below it.
@@ -24,15 +24,16 @@ class Identities:
     def __init__(self, window: int) -> None:
         self._mask = (1 << window) - 1
         self._window = window
-        # (device, boot) -> (greatest n, bits: bit i is set when n - i was seen), the most recently used last
-        self._seen: OrderedDict[tuple[str, str], tuple[int, int]] = OrderedDict()
+        # (device, boot, sensors) -> (greatest n, bits: bit i is set when n - i was seen), the most recently used last
+        self._seen: OrderedDict[tuple[str, str, str], tuple[int, int]] = OrderedDict()
 
-    def first_time(self, device: str, boot: str, n: int) -> bool:
+    def first_time(self, device: str, boot: str, n: int, sensors: str) -> bool:
         """Note a sample, and return whether it is new.
 
+        Its sensors (sorted names, joined by commas) are part of it: some firmware counts each sensor by itself.
         A number below the window is taken as new: storing twice is better than losing.
         """
-        key = (device, boot)
+        key = (device, boot, sensors)
         if key not in self._seen:
             self._seen[key] = (n, 1)
             if len(self._seen) > _MAX_WINDOWS:

@@ -102,13 +102,15 @@ class InfluxStore:
         found = self._query('SHOW TAG VALUES WITH KEY = "device"')
         return sorted({str(row[1]) for one in found for row in one.values})
 
-    def identities(self, most_per_device: int) -> Iterator[tuple[str, str, int]]:
+    def identities(self, most_per_device: int) -> Iterator[tuple[str, str, int, str]]:
         """See `Store`."""
         newest = f'GROUP BY "device" ORDER BY time DESC LIMIT {int(most_per_device)}'
-        for one in self._query(f'SELECT "n", "boot" FROM "{READINGS}" {newest}'):  # noqa: S608  (a number)
-            for _, n, boot in one.values:
-                if n is not None and boot:
-                    yield one.tags["device"], boot, int(n)
+        for one in self._query(f'SELECT * FROM "{READINGS}" {newest}'):  # noqa: S608  (a number)
+            for values in one.values:
+                fields = {name: value for name, value in zip(one.columns, values, strict=True) if value is not None}
+                if "n" in fields and fields.get("boot"):
+                    sensors = ",".join(sorted(fields.keys() - {"time", *BOOKKEEPING}))
+                    yield one.tags["device"], fields["boot"], int(fields["n"]), sensors
 
     def close(self) -> None:
         """See `Store`."""

@@ -33,8 +33,11 @@ class Store(Protocol):
     def devices(self) -> list[str]:
         """Return the ids of the devices that have points, sorted."""
 
-    def identities(self, most_per_device: int) -> Iterable[tuple[str, str, int]]:
-        """Return (device, boot, n) of each device's newest numbered readings, at most so many of a device."""
+    def identities(self, most_per_device: int) -> Iterable[tuple[str, str, int, str]]:
+        """Return (device, boot, n, sensors) of each device's newest numbered readings, at most so many of a device.
+
+        The sensors' names are sorted and joined by commas.
+        """
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -99,21 +99,23 @@ class SqliteStore:
         """See `Store`."""
         return [device for (device,) in self._query("SELECT DISTINCT device FROM series WHERE device <> '' ORDER BY 1")]
 
-    def identities(self, most_per_device: int) -> Iterator[tuple[str, str, int]]:
+    def identities(self, most_per_device: int) -> Iterator[tuple[str, str, int, str]]:
         """See `Store`."""
         pairs = self._query(
-            "SELECT n.device, n.id, b.id FROM series n JOIN series b USING(measurement, tags)"
+            "SELECT n.device, n.id, b.id, measurement, tags FROM series n JOIN series b USING(measurement, tags)"
             " WHERE n.measurement = ? AND n.field = 'n' AND b.field = 'boot'",
             (READINGS,),
         )
-        for device, n_series, boot_series in pairs:
+        for device, n_series, boot_series, measurement, tags in pairs:
             rows = self._query(
-                "SELECT b.value, n.value FROM samples n JOIN samples b ON b.series = ? AND b.ts_ns = n.ts_ns"
+                "SELECT b.value, n.value, (SELECT group_concat(field) FROM series JOIN samples s ON s.series = id"
+                " AND s.ts_ns = n.ts_ns WHERE measurement = ? AND tags = ? AND field NOT IN ('n', 'boot'))"
+                " FROM samples n JOIN samples b ON b.series = ? AND b.ts_ns = n.ts_ns"
                 " WHERE n.series = ? ORDER BY n.ts_ns DESC LIMIT ?",
-                (boot_series, n_series, most_per_device),
+                (measurement, tags, boot_series, n_series, most_per_device),
             )
-            for boot, n in rows:
-                yield device, boot, int(n)
+            for boot, n, sensors in rows:
+                yield device, boot, int(n), ",".join(sorted((sensors or "").split(",")))
 
     def close(self) -> None:
         """See `Store`."""

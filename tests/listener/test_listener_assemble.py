@@ -1,5 +1,6 @@
 """Facts to points: what is stored of each message, and what is not."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from contract.readings import Sample
 from listener.assemble import Assembler
 from listener.decode import Commanded, Info, Readings, Reported, Status
 from store import Point
+from store.sqlite import SqliteStore
 
 NOW_NS = 1763690000 * 10**9
 RED = (("device", "lights"), ("pin", "red"))
@@ -56,9 +58,24 @@ def test_a_reading_is_stored_once_with_its_identity(assembler: Assembler) -> Non
 
 def test_what_was_stored_before_the_start_is_recognised(assembler: Assembler) -> None:
     """Identities come from the store."""
-    assembler.preload([("pot", "k3f9", 17)])
+    assembler.preload([("pot", "k3f9", 17, "pot")])
     samples = [Sample({"pot": 1}, None, n, "k3f9") for n in (16, 17, 18)]
     assert [p.fields["n"] for p in readings(assembler, Readings("pot", samples))] == [16, 18]
+
+
+def test_sensors_that_count_by_themselves_are_all_stored(assembler: Assembler, tmp_path: Path) -> None:
+    """Firmware of others: n=1 of the temperature is another sample than n=1 of the humidity, also after a restart."""
+    came = [Readings("pot", [Sample({sensor: 1.0}, None, n, "k3f9")]) for n in (1, 2) for sensor in ("temp", "hum")]
+    came.append(Readings("pot", [Sample({"temp": 1.0, "hum": 1.0}, None, 3, "k3f9")]))
+    points = [point for fact in came for point in readings(assembler, fact)]
+    assert len(points) == 5
+    store = SqliteStore(tmp_path / "readings.db")
+    store.write(points[:-2])
+    store.write(points[-1:])
+    again = Assembler(64)
+    again.preload(store.identities(64))
+    store.close()
+    assert [len(readings(again, fact)) for fact in came] == [0, 0, 0, 1, 0]
 
 
 @pytest.mark.parametrize(

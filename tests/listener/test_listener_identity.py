@@ -19,20 +19,25 @@ def test_within_the_window_every_sample_is_new_exactly_once(arrivals: list[tuple
     for boot, n in arrivals:
         known = seen[boot]
         below_the_window = bool(known) and max(known) - n >= WINDOW
-        assert identities.first_time("pot", boot, n) == (below_the_window or n not in known)
+        assert identities.first_time("pot", boot, n, "pot") == (below_the_window or n not in known)
         known.add(n)
 
 
 def test_a_jump_of_any_size_is_cheap_and_right() -> None:
     """A device may say any number below 2**53."""
     identities = Identities(4096)
-    assert [identities.first_time("pot", "k3f9", n) for n in (1, 2**53 - 1, 2**53 - 1, 2**53 - 2)] == [1, 1, 0, 1]
+    assert [identities.first_time("pot", "k3f9", n, "pot") for n in (1, 2**53 - 1, 2**53 - 1, 2**53 - 2)] == [
+        1,
+        1,
+        0,
+        1,
+    ]
 
 
 def test_devices_and_starts_are_apart() -> None:
     """The same number of another device, or after a restart, is another sample."""
     identities = Identities(WINDOW)
-    assert all(identities.first_time(device, boot, 1) for device in "ab" for boot in ("x", "y"))
+    assert all(identities.first_time(device, boot, 1, "pot") for device in "ab" for boot in ("x", "y"))
 
 
 def test_the_devices_time_is_kept_when_plausible() -> None:

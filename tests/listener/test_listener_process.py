@@ -73,7 +73,7 @@ class Listener:
 
     def stored(self) -> list[int]:
         """Return the numbers of the stored readings, as often as they are there."""
-        return sorted(n for _, _, n in self.store.identities(10**6))
+        return sorted(n for _, _, n, _ in self.store.identities(10**6))
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ class Bench:
 
     def stored(self) -> list[int]:
         """Return the numbers of the stored readings."""
-        return sorted(n for _, _, n in SqliteStore(self.store._path).identities(10**6))
+        return sorted(n for _, _, n, _ in SqliteStore(self.store._path).identities(10**6))
 
     def dead(self) -> list[dict[str, object]]:
         """Return the dead letters."""

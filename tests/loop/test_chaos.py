@@ -130,7 +130,7 @@ def stored_samples(path: Path) -> collections.Counter[tuple[str, int]]:
     """Return how often each (boot, n) is stored; the same sample at two times would count twice."""
     store = SqliteStore(path)
     try:
-        return collections.Counter((boot, n) for _, boot, n in store.identities(10**6))
+        return collections.Counter((boot, n) for _, boot, n, _ in store.identities(10**6))
     finally:
         store.close()
 

@@ -82,7 +82,7 @@ def turn(layout: Layout, per_cent: float) -> None:
 def stored(layout: Layout) -> Counter[tuple[str, int]]:
     """Return how often each (boot, n) of the potentiometer is in the store."""
     with contextlib.closing(SqliteStore(layout.store)) as store:
-        return Counter((boot, n) for _, boot, n in store.identities(10**6))
+        return Counter((boot, n) for _, boot, n, _ in store.identities(10**6))
 
 
 def epoch(layout: Layout) -> str:

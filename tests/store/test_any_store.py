@@ -69,8 +69,10 @@ def test_devices_are_known_by_any_point(store: Store) -> None:
 def test_identities_are_each_devices_newest_numbered_readings(store: Store) -> None:
     """A busy device does not push out a quiet one; readings without a number have no identity."""
     store.write([reading("busy", t, n=t, boot="aaaa", x=0) for t in range(20)])
-    store.write([reading("quiet", -500, n=3, boot="bbbb", x=0), reading("plain", 0, x=0)])
-    assert sorted(store.identities(2)) == [("busy", "aaaa", 18), ("busy", "aaaa", 19), ("quiet", "bbbb", 3)]
+    store.write([reading("quiet", -500, n=3, boot="bbbb", y=0, a=0), reading("plain", 0, x=0)])
+    assert sorted(store.identities(2)) == [
+        ("busy", "aaaa", 18, "x"), ("busy", "aaaa", 19, "x"), ("quiet", "bbbb", 3, "a,y"),
+    ]  # fmt: skip
 
 
 def test_texts_and_several_tags_are_kept(store: Store) -> None:

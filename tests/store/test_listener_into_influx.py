@@ -39,7 +39,7 @@ def test_readings_reach_influxdb_and_the_one_that_it_refuses_becomes_a_dead_lett
     assert store.latest("pot") == {}
 
     spawn(["python", "-m", "listener"], env={**environment, "PINLOOP_STORE_TOKEN": influx.token})
-    until(lambda: sorted(n for _, _, n in store.identities(1000)) == [*range(50), 51], 10)
+    until(lambda: sorted(n for _, _, n, _ in store.identities(1000)) == [*range(50), 51], 10)
     assert store.latest("pot")["pot"][0] == 51
     until(dead_path.exists)
     (letter,) = [json.loads(text) for text in dead_path.read_text().splitlines()]
