@@ -4,6 +4,7 @@ Slow clients must not block valid ones: many connections, short time-outs
 (with waitress's defaults 100 slow connections stop everything).
 """
 
+import contextlib
 import threading
 from collections.abc import Iterable
 from typing import Any
@@ -91,7 +92,8 @@ class HttpServer:
         # The loop runs until its last connection ends, and a client that keeps one open would hold up the stop; the
         # connections belong to the loop's thread, so that thread closes them.
         listening = next(one for one in self._map.values() if isinstance(one, waitress.server.BaseWSGIServer))
-        listening.trigger.pull_trigger(lambda: waitress.wasyncore.close_all(self._map))
+        with contextlib.suppress(OSError):  # it has been woken otherwise, and closed itself before the wake-up call
+            listening.trigger.pull_trigger(lambda: waitress.wasyncore.close_all(self._map))
         self._thread.join(timeout=5)
 
     def _dispatch(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
