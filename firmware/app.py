@@ -23,7 +23,7 @@ from contract.readings import encode_reading
 from firmware import VERSION, board
 from firmware.mqtt import Client
 from firmware.net import Wifi
-from firmware.pins import Output, refused
+from firmware.pins import Output, keepalive_s, refused
 from firmware.sensors import open_sensor
 from firmware.supervisor import Supervisor, note
 
@@ -77,6 +77,7 @@ class App:
         self._bad = 0  # messages outside the contract
         self._wifi = Wifi(config.get("wifi", {}))
         self._supervisor = Supervisor(config.get("watchdog_s", 30))
+        mqtt["keepalive_s"] = keepalive_s(mqtt.get("keepalive_s", 20), pins)
         self._client = Client(mqtt, device, (self._status, OFFLINE), self._up, self._message, _PACKET_BYTES)
 
     async def run(self) -> None:

@@ -25,6 +25,9 @@ _OPEN_S = const(10)
 _CHUNK_BYTES = const(256)
 # MBEDTLS_ERR_X509_CERT_VERIFY_FAILED: all that MicroPython 1.25 says of it; later versions raise ValueError with words.
 _UNTRUSTED = const(-9984)
+# A lookup that failed or took longer than _SLOW_MS is not repeated for _PATIENCE_MS while an address is known.
+_SLOW_MS = const(1000)
+_PATIENCE_MS = const(60000)
 # Publications without PUBACK at a time; each is held in RAM.
 _WINDOW = const(8)
 
@@ -58,7 +61,8 @@ class Client:
         self._on_up = on_up
         self._on_message = on_message
         self._max_bytes = max_bytes
-        self._address = None  # of the host, once resolved: getaddrinfo stops the whole device while it asks
+        self._address = None  # of the host, as found last: getaddrinfo stops the whole device while it asks
+        self._ask_ms = 0  # from when on it may be asked again, None while the address works
         self._writer = None
         self._inflight = OrderedDict()  # packet id -> (topic and id, payload, acked), in the order of sending
         self._pid = 0
@@ -108,7 +112,8 @@ class Client:
         try:
             reader, self._writer = await asyncio.wait_for(self._open(), _OPEN_S)
         except (OSError, asyncio.TimeoutError) as error:
-            self._address = None
+            if self._ask_ms is None:
+                self._ask_ms = now_ms()
             raise MqttError("cannot connect: " + repr(error))
         self._ended.clear()
         self._blocked.clear()
@@ -125,10 +130,9 @@ class Client:
             await _close(self._writer)
 
     async def _open(self):
-        if not self._address:
-            found = socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM)[0][-1]
-            self._address = found[0] if isinstance(found, tuple) else self._host
+        self._look_up()
         reader, writer = await asyncio.open_connection(self._address, self._port)
+        self._ask_ms = None
         if hasattr(writer, "s"):  # MicroPython; CPython's asyncio sets it by itself
             try:
                 writer.s.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY: without it small packets wait 40 ms
@@ -140,17 +144,36 @@ class Client:
             await writer.start_tls(self._tls, server_hostname=self._host)
         return reader, writer
 
+    def _look_up(self) -> None:
+        """Ask for the host's address after a failure; the old one stays when there is no answer."""
+        began_ms = now_ms()
+        if self._address and (self._ask_ms is None or began_ms < self._ask_ms):
+            return
+        failed = False
+        try:
+            found = socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM)[0][-1]
+            self._address = found[0] if isinstance(found, tuple) else self._host
+        except OSError:
+            failed = True
+            if not self._address:
+                raise
+        ended_ms = now_ms()
+        if failed or ended_ms - began_ms > _SLOW_MS:
+            self._ask_ms = ended_ms + _PATIENCE_MS
+
     async def _watch(self, beat) -> None:
         """Ping every half keepalive; nothing heard since the last ping means that the link is dead."""
-        asked_ms = now_ms()
+        began_ms = asked_ms = now_ms()
         while True:
             try:
                 await asyncio.wait_for(self._ended.wait(), self._keepalive_s / 2)
                 break
             except asyncio.TimeoutError:
                 pass
-            if self.heard_ms < asked_ms:
+            if self.heard_ms < asked_ms and (self.connected or now_ms() - began_ms >= _OPEN_S * 1000):
                 raise MqttError("the broker is silent")
+            if not self.connected:  # TLS takes a chip seconds, and a short keepalive must not end that
+                continue
             beat()
             asked_ms = now_ms()
             self._write(b"\xc0\x00")  # PINGREQ

@@ -13,21 +13,27 @@ DEFAULTS = {
     "safe": 0, "min": 0, "max": 1, "link_lost_s": 60, "hold": False, "min_on_s": 0, "min_off_s": 0, "max_on_s": 0,
 }  # fmt: skip
 
-# What a pin's configuration may hold.
-KEYS = tuple(DEFAULTS) + ("gpio", "boot", "default", "pwm_hz", "active_low", "trust_retained", "set_topic", "map")
-
 
 def refused(pins: dict) -> str:
     """Return what is wrong with the keys of a device's pins, "" when nothing is.
 
     A guard that is misspelt, or that this firmware does not know, would protect nothing and say nothing.
     """
+    keys = list(DEFAULTS) + "gpio boot default pwm_hz active_low trust_retained set_topic map".split()
     for name, config in pins.items():
         for key in config:
-            if key not in KEYS:
-                nearest = max(KEYS, key=lambda known: len(set(known) & set(key)) - abs(len(known) - len(key)))
+            if key not in keys:
+                nearest = max(keys, key=lambda known: len(set(known) & set(key)) - abs(len(known) - len(key)))
                 return "pins." + name + "." + key + ": this firmware has no such key; the nearest is " + nearest
     return ""
+
+
+def keepalive_s(wanted_s: int, pins: dict) -> int:
+    """Return `wanted_s`, or what the strictest pin allows: a silent link is noticed within a keepalive."""
+    for pin in pins.values():
+        if not pin.get("hold"):
+            wanted_s = min(wanted_s, max(1, int(pin.get("link_lost_s", DEFAULTS["link_lost_s"]))))
+    return wanted_s
 
 
 class Output:

@@ -276,6 +276,26 @@ def test_a_device_with_a_misspelt_guard_keeps_every_pin_safe_and_tells_its_log(
     assert device.starts() == 1
 
 
+def test_a_silent_link_ends_a_pin_within_its_own_time_whatever_the_keepalive(
+    make: Make, broker: Broker, client: Client, engine: str
+) -> None:
+    """The broker stands still and nothing closes the connection."""
+    device = make("lights", engine)
+    device.config["mqtt"]["keepalive_s"] = 60
+    device.config["pins"]["red"]["link_lost_s"] = 3
+    seen = client.collect(device.topic("info"))
+    device.power()
+    seen.until(lambda message: True, 10)
+    client.publish(device.topic("pin/red/set"), '{"v":1,"seq":1,"ttl":600,"epoch":"e"}')
+    until(lambda: device.pin(4) == "1", 5)
+    assert broker.process is not None
+    os.kill(broker.process.pid, signal.SIGSTOP)
+    try:
+        until(lambda: device.pin(4) == "0", 6, "the pin is safe")
+    finally:
+        os.kill(broker.process.pid, signal.SIGCONT)
+
+
 def test_a_refused_device_says_so_and_tries_again(make: Make, peer: Peer, engine: str) -> None:
     """A wrong password today may be right tomorrow; meanwhile nothing is published."""
     device = make("pot", engine, port=peer.port, interval_s=0.05).power()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from contract.commands import Command
 from contract.errors import PayloadError
-from firmware.pins import Output, refused
+from firmware.pins import Output, keepalive_s, refused
 
 S = 1000  # milliseconds in a second
 
@@ -155,6 +155,15 @@ def test_a_released_pin_that_min_on_s_holds_is_on_no_longer_than_it_was_allowed(
     assert pin.state() == (1, "guard", 1)
     assert pin.output.tick(10 * S, down_s)
     assert pin.state() == (0, end, 1)
+
+
+def test_the_keepalive_is_no_longer_than_the_strictest_pin_may_wait_for_a_silent_link():
+    """A cable that is pulled is noticed by a ping only; pins that hold do not care, and 1 s is the shortest."""
+    pins = {"a": {"link_lost_s": 30}, "b": {"link_lost_s": 3.5}, "c": {"link_lost_s": 1, "hold": True}, "d": {}}
+    assert keepalive_s(20, pins) == 3
+    assert keepalive_s(2, pins) == 2
+    assert keepalive_s(20, {"a": {"link_lost_s": 0}}) == 1
+    assert keepalive_s(20, {}) == 20
 
 
 def test_a_released_pin_that_has_gone_to_its_default_stays_released():

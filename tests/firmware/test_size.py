@@ -29,9 +29,9 @@ BUDGETS = {
     "firmware/board.py": 2250,
     "firmware/boot.py": 100,
     "firmware/main.py": 100,
-    "firmware/mqtt.py": 3850,
+    "firmware/mqtt.py": 4050,
     "firmware/net.py": 900,
-    "firmware/pins.py": 1950,
+    "firmware/pins.py": 2050,
     "firmware/sensors/__init__.py": 200,
     "firmware/sensors/adc.py": 400,
     "firmware/sensors/chip.py": 300,
@@ -39,7 +39,7 @@ BUDGETS = {
 }
 TOTAL_BYTES = 24_700
 # Of a heap of 128 kB on a 64-bit computer, whose objects are twice those of a chip: left when all duties run.
-HEAP_LEFT_BYTES = 48_000
+HEAP_LEFT_BYTES = 47_000
 
 
 def flashed() -> list[Path]:

@@ -6,6 +6,7 @@ device's folder: a shell or a test reads and drives them. Runs on MicroPython's
 unix port and on CPython.
 """
 
+import os
 import sys
 import time
 
@@ -112,7 +113,13 @@ class WDT:
 
 
 def reset() -> None:
-    """End the process; the board starts it again."""
+    """End the process; the board starts it again.
+
+    At once, as a chip does: CPython's asyncio cancels the other tasks first, and one may swallow that.
+    """
+    if hasattr(os, "_exit"):
+        sys.stdout.flush()
+        os._exit(RESET_EXIT_CODE)
     sys.exit(RESET_EXIT_CODE)
 
 
