@@ -100,6 +100,7 @@ class Session:
         self._up = threading.Event()
         self._failures = 0
         self._stopping = False
+        self._accepted = False  # the broker has accepted the connection; it may not have granted the subscriptions yet
         self._log = logs.get("mqtt")
         self._client = client = paho.Client(
             CallbackAPIVersion.VERSION2,
@@ -115,6 +116,7 @@ class Session:
         client.on_socket_open = self._socket_opened
         client.on_connect = self._connected
         client.on_connect_fail = self._failed
+        client.on_subscribe = self._subscribed
         client.on_disconnect = self._disconnected
         client.on_message = self._message
 
@@ -134,7 +136,7 @@ class Session:
 
     @property
     def connected(self) -> bool:
-        """Whether the broker has accepted the connection and it stands."""
+        """Whether the connection stands and the broker has granted the subscriptions."""
         return self._up.is_set()
 
     def wait_connected(self, timeout_s: float) -> bool:
@@ -191,11 +193,12 @@ class Session:
         self.refusal = ""
         self._back_off()
         self._forget_unsent()
+        self._accepted = True
+        CONNECTS.inc()
         if self._subscriptions:
             client.subscribe(self._subscriptions)
-        self._up.set()
-        CONNECTED.set(1)
-        CONNECTS.inc()
+        else:
+            self._stands()
         self._log.info("broker connected", broker=self.address, session_present=bool(flags.session_present))
         self._note_certificate()
         if self._on_connected:
@@ -206,6 +209,20 @@ class Session:
         CERTIFICATE_ENDS.set(ends.timestamp() if ends else 0)
         if ends and ends - datetime.now(UTC) < _ENDS_SOON:
             self._log.warning("the broker's certificate ends soon", broker=self.address, ends=ends.isoformat())
+
+    def _subscribed(self, _client: Any, _userdata: Any, _mid: int, reasons: Any, _properties: Any) -> None:
+        """Connected is who hears: what others publish before the SUBACK may pass us by."""
+        answers = zip(self._subscriptions, reasons, strict=False)
+        refused = [wanted for (wanted, _), reason in answers if reason.is_failure]
+        if refused:
+            self.refusal = f"the broker refuses the subscription to {', '.join(refused)}"
+            self._log.warning("broker refuses subscriptions", broker=self.address, filters=refused)
+        else:
+            self._stands()
+
+    def _stands(self) -> None:
+        self._up.set()
+        CONNECTED.set(1)
 
     def _forget_unsent(self) -> None:
         """Drop what an earlier connection left unacknowledged.
@@ -228,11 +245,11 @@ class Session:
             self._log.warning("broker not reachable", broker=self.address, reason=self.refusal or "no answer")
 
     def _disconnected(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        was_up = self._up.is_set()
+        was_accepted, self._accepted = self._accepted, False
         self._up.clear()
         CONNECTED.set(0)
         self._back_off()
-        if was_up and not self._stopping:
+        if was_accepted and not self._stopping:
             self._log.warning("broker connection ended", broker=self.address, reason=str(reason))
             if self._on_disconnected:
                 self._guarded(self._on_disconnected)

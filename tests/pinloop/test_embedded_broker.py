@@ -9,6 +9,8 @@ import pytest
 
 from pinloop.broker_files import acl_text
 from pinloop.local.embedded_broker import Acl, write_users
+from service.mqtt import Session
+from service.settings import MqttSettings
 from tests.support.broker import Client, Seen
 from tests.support.ports import free_port
 from tests.support.processes import Child
@@ -80,6 +82,16 @@ def test_a_client_that_connects_gets_no_retained_messages_of_others_subscription
 def test_a_subscription_is_granted_only_within_the_rights(user: str, asked: str, allowed: bool):
     """Every topic that the filter can match must be readable."""
     assert Acl(acl_text()).allows_subscription(user, asked) is allowed
+
+
+def test_a_service_whose_subscription_is_refused_is_not_connected_and_says_so(embedded: Any):
+    """It would wait for ever for messages that never come."""
+    settings = MqttSettings(mqtt_port=embedded.port, mqtt_user="svc.webhook", mqtt_password="w")
+    session = Session(settings, "webhook", subscriptions=[("pinloop/+/pin/+/set", 1), ("pinloop/+/reading/+", 1)])
+    session.start()
+    until(lambda: "refuses the subscription to pinloop/+/reading/+" in (session.problem() or ""))
+    assert not session.connected
+    session.stop()
 
 
 def test_wrong_and_missing_passwords_are_refused(embedded: Any):
