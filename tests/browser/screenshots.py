@@ -5,7 +5,6 @@ picture while the rule's alert fires.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +20,8 @@ from tests.support.wait import until
 IMAGES = ROOT / "docs" / "img"
 WIDTHS = {1280: 800, 390: 844}
 MOST_BYTES = 200_000
+
+__all__ = ["WIDTHS", "photograph"]
 
 
 def main() -> int:
@@ -49,12 +50,15 @@ def main() -> int:
                     for scheme in ("light", "dark"):
                         until(lambda: not _firing(hub), 120, "the alert ends", every_s=0.2)
                         until(lambda: _firing(hub), 120, "the alert fires", every_s=0.2)
-                        _take(browser, hub, width, scheme)
+                        path = IMAGES / f"console-{width}-{scheme}.png"
+                        photograph(browser, hub, width, scheme, path)
+                        print(f"{path.relative_to(ROOT)}: {path.stat().st_size} bytes")
                 browser.close()
     return 0
 
 
-def _take(browser: Browser, hub: HubClient, width: int, scheme: str) -> None:
+def photograph(browser: Browser, hub: HubClient, width: int, scheme: str, path: Path) -> None:
+    """Sign in, wait until the page is live and an alert fires, and write what is seen to `path`."""
     context = browser.new_context(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
     page.goto(hub.url)
@@ -63,12 +67,10 @@ def _take(browser: Browser, hub: HubClient, width: int, scheme: str) -> None:
     page.wait_for_selector("#live[data-live=live]")
     page.wait_for_selector(".chart .line")
     page.wait_for_selector(".alerts li")
-    path = IMAGES / f"console-{width}-{scheme}.png"
     page.screenshot(path=path, full_page=True)
     context.close()
     if path.stat().st_size > MOST_BYTES:
         raise SystemExit(f"{path} has more than {MOST_BYTES} bytes")
-    print(json.dumps({"path": str(path.relative_to(ROOT)), "bytes": path.stat().st_size}))
 
 
 def _span_s(hub: HubClient) -> float:

@@ -49,7 +49,7 @@ def test_strangers_are_refused(stack: Stack) -> None:
     """No anonymous device, no command without the operator's password, no console without its own."""
     with stack.client() as stranger:
         assert stranger.refused
-    for port, path in (("WEBHOOK_PORT", "/pins"), ("CONSOLE_PORT", "/api/v1/devices"), ("INFLUXDB_PORT", "/query?q=x")):
+    for port, path in (("WEBHOOK_PORT", "/pins"), ("CONSOLE_PORT", "/api/devices"), ("INFLUXDB_PORT", "/query?q=x")):
         with pytest.raises(urllib.error.HTTPError) as refused:
             stack.http(port, path, user=("operator", "admin"))
         assert refused.value.code == 401
