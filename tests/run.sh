@@ -14,6 +14,6 @@ if ! python -m firmware.sim.fetch_micropython --quiet; then
 fi
 rm -f .coverage .coverage.*
 # Tests have their own ports and folders, so they run side by side; most of them wait for a server, not for a core.
-coverage run -m pytest -n "${TEST_WORKERS:-4}" --dist worksteal -rs "$@"
+coverage run -m pytest -n "${TEST_WORKERS:-6}" --dist worksteal -rs "$@"
 coverage combine --quiet
 coverage report --skip-covered --skip-empty | tail -40
