@@ -15,6 +15,7 @@ from contract.presence import decode_info, decode_status
 from contract.readings import Sample, decode_reading, decode_readings
 from listener.errors import Rejected
 from service.errors import SettingsError
+from service.extra_topics import parse_extra
 from store.points import RESERVED
 
 __all__ = ["Commanded", "Decoder", "Fact", "Info", "Readings", "Reported", "Status"]
@@ -85,7 +86,7 @@ class Decoder:
             self._parse = lru_cache(maxsize=8192)(self._topics.parse)
         except TopicError as error:
             raise SettingsError(f"mqtt_prefix: {error}") from None
-        self._extra = _parse_extra(extra)
+        self._extra = _stored_extra(extra)
 
     def filters(self) -> list[str]:
         """Return the subscription filters for what is decoded here."""
@@ -131,13 +132,9 @@ def _unreserved(readings: Readings) -> Readings:
     return readings
 
 
-def _parse_extra(text: str) -> dict[str, tuple[str, str]]:
-    found: dict[str, tuple[str, str]] = {}
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        topic, _, target = entry.partition("=")
-        device, _, sensor = target.partition("/")
-        bad_topic = not topic or any(char in "+#\0" for char in topic)
-        if bad_topic or not t.is_device(device) or not t.is_name(sensor) or sensor in RESERVED:
-            raise SettingsError(f"topics_extra: {entry!r} is not topic=device/sensor")
-        found[topic] = (device, sensor)
+def _stored_extra(text: str) -> dict[str, tuple[str, str]]:
+    found = parse_extra(text)
+    for _, sensor in found.values():
+        if sensor in RESERVED:
+            raise SettingsError(f"topics_extra: {sensor!r} is a name that the store keeps for itself")
     return found

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.extra_topics import ExtraTopicsSettings
 from service.settings import HttpSettings, LogSettings, MqttSettings, setting
 from store import StoreSettings
 
@@ -10,7 +11,7 @@ __all__ = ["Settings"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(MqttSettings, HttpSettings, LogSettings, StoreSettings):
+class Settings(MqttSettings, HttpSettings, LogSettings, StoreSettings, ExtraTopicsSettings):
     """The listener: stores what devices publish, and acknowledges it to the broker only then."""
 
     http_port: int = setting(8082, "TCP port of health and metrics; 0 takes a free one.", least=0, most=65535)
@@ -29,6 +30,3 @@ class Settings(MqttSettings, HttpSettings, LogSettings, StoreSettings):
         'Services whose metrics are stored, for dashboards: "webhook=http://webhook:8081,..."; with it the own ones.',
     )
     scrape_every_s: float = setting(15.0, "Seconds between two looks at those metrics.", least=1, most=3600)
-    topics_extra: str = setting(
-        "", 'Topics of devices that do not keep to the contract, "topic=device/sensor,..." ("/pot=seed/pot").'
-    )

@@ -9,7 +9,7 @@ from types import FrameType
 
 from contract.errors import TopicError
 from contract.topics import Topics
-from rules.intake import Intake, parse_extra
+from rules.intake import Intake
 from rules.poster import Poster
 from rules.rulebook import Rulebook
 from rules.runner import Runner
@@ -18,6 +18,7 @@ from rules.state import State
 from rules.view import application
 from service import logs
 from service.errors import ServiceError
+from service.extra_topics import parse_extra
 from service.health import Health
 from service.http import HttpServer
 from service.mqtt import Message, Session

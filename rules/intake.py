@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from contract.errors import ContractError
 from contract.limits import FRESH_S
 from contract.readings import Sample, decode_reading, decode_readings
-from contract.topics import READING, READINGS, Topics, is_device, is_name
+from contract.topics import READING, READINGS, Topics
 from rules import metrics
-from service.errors import SettingsError
 from service.mqtt import Message
 
-__all__ = ["Intake", "Reading", "parse_extra"]
+__all__ = ["Intake", "Reading"]
 
 
 _CLOCK_SET_S = 1577836800.0  # 2020-01-01
@@ -98,19 +97,3 @@ class Intake:
             return False
         self._newest[device, sensor] = (sample.boot, sample.n)
         return True
-
-
-def parse_extra(text: str) -> dict[str, tuple[str, str]]:
-    """Return topic -> (device, sensor) from `topic=device/sensor,...`.
-
-    Raises:
-        SettingsError: an entry is outside that grammar.
-    """
-    found: dict[str, tuple[str, str]] = {}
-    for entry in filter(None, (part.strip() for part in text.split(","))):
-        topic, _, target = entry.partition("=")
-        device, _, sensor = target.partition("/")
-        if not topic or any(char in "+#\0" for char in topic) or not is_device(device) or not is_name(sensor):
-            raise SettingsError(f"--topics-extra: {entry!r} is not topic=device/sensor")
-        found[topic] = (device, sensor)
-    return found

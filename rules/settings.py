@@ -7,13 +7,14 @@ import urllib3
 
 from rules.model import GRAFANA, STREAM
 from service.errors import SettingsError
+from service.extra_topics import ExtraTopicsSettings
 from service.settings import HttpSettings, LogSettings, MqttSettings, setting
 
 __all__ = ["Settings", "require"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(MqttSettings, HttpSettings, LogSettings):
+class Settings(MqttSettings, HttpSettings, LogSettings, ExtraTopicsSettings):
     """Evaluates the rules file on readings as they arrive, and posts alerts to the webhook."""
 
     http_port: int = setting(8083, "TCP port of health, metrics and /rules; 0 takes a free one.", least=0, most=65535)
@@ -31,9 +32,6 @@ class Settings(MqttSettings, HttpSettings, LogSettings):
     webhook_password: str = setting("", "Password at the webhook; empty: none is sent.", secret=True)
     reassert_s: float = setting(
         60.0, "Seconds after which a firing alert is posted again; the webhook lets claims end after 300.", least=1
-    )
-    topics_extra: str = setting(
-        "", 'Topics of devices that do not keep to the contract, "topic=device/sensor,..." ("/pot=seed/pot").'
     )
 
 

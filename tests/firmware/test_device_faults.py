@@ -271,7 +271,8 @@ def test_a_device_with_a_misspelt_guard_keeps_every_pin_safe_and_tells_its_log(
     assert info["pins"] == {}
     client.publish(device.topic("pin/red/set"), '{"v":1,"seq":1,"ttl":60,"epoch":"e"}')
     client.publish(device.topic("pin/green/set"), '{"v":0,"seq":1,"ttl":60,"epoch":"e"}')
-    time.sleep(0.5)
+    client.publish(device.topic("cmd"), '{"do":"refresh"}')  # answered after what came before it
+    until(lambda: seen.topics().count(device.topic("info")) == 2, 5, "the answer to refresh")
     assert (device.pin(4), device.pin(5)) == ("0", "1")
     assert device.starts() == 1
 

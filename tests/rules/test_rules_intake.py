@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from contract.topics import Topics
 from rules import metrics
-from rules.intake import Intake, Reading, parse_extra
+from rules.intake import Intake, Reading
 from service.errors import SettingsError
+from service.extra_topics import parse_extra
 
 
 def message(topic: str, payload: bytes, retain: bool = False) -> paho.MQTTMessage:
