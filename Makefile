@@ -23,6 +23,10 @@ demo: $(VENV)/.local ## Show one turn of the loop as a timeline, then stop
 test: $(VENV)/.dev ## Check style and types, run the tests, report coverage
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/run.sh
 
+.PHONY: test-long
+test-long: $(VENV)/.dev ## The tests that take minutes: chaos, kills in a loop, floods, backups
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/run.sh long
+
 .PHONY: test-stack
 test-stack: $(VENV)/.dev ## Run docker compose up for real, break everything in turn, and see that nothing is lost
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/stack/run.sh

@@ -1,7 +1,14 @@
 #!/usr/bin/env bash
 # Style, types, tests, coverage: what `make test` runs and what .ci/run relies on. Expects the tools on PATH.
+# `run.sh long` runs the tests marked `long` instead, nothing else.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+if [ "${1:-}" = long ]; then
+  shift
+  python -m firmware.sim.fetch_micropython --quiet || true
+  exec python -m pytest -m long -n "${TEST_LONG_WORKERS:-2}" --dist worksteal -rs --durations 15 "$@"
+fi
 
 echo "== style and types"
 ruff check .
@@ -14,6 +21,6 @@ if ! python -m firmware.sim.fetch_micropython --quiet; then
 fi
 rm -f .coverage .coverage.*
 # Tests have their own ports and folders, so they run side by side; most of them wait for a server, not for a core.
-coverage run -m pytest -n "${TEST_WORKERS:-6}" --dist worksteal -rs "$@"
+coverage run -m pytest -m "not long" -n "${TEST_WORKERS:-6}" --dist worksteal -rs "$@"
 coverage combine --quiet
 coverage report --skip-covered --skip-empty | tail -40

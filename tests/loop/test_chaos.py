@@ -161,6 +161,7 @@ def trace_acknowledged(layout: Layout, loop: Loop) -> None:
 
 
 @pytest.mark.loop
+@pytest.mark.long
 @pytest.mark.timeout(180)
 def test_random_kills_lose_no_acknowledged_reading_and_leave_every_pin_right(chaos: Chaos, capsys):
     """A minute of SIGKILLs to broker, listener, webhook, rules and devices."""

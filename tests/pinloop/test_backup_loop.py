@@ -132,6 +132,7 @@ def busy(running: Running) -> Iterator[None]:
 
 
 @pytest.mark.loop
+@pytest.mark.long
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize(("per_cent_later", "red"), [(95, 1), (5, 0)], ids=["still bright", "dark meanwhile"])
 def test_a_restored_loop_has_its_pins_readings_and_passwords(
@@ -203,6 +204,7 @@ def quick_pot(running: Running) -> None:
 
 
 @pytest.mark.loop
+@pytest.mark.long
 @pytest.mark.timeout(150)
 def test_a_board_that_stayed_on_takes_the_commands_of_a_restored_webhook(
     tmp_path: Path, ports: Ports, spawn: Callable[..., Child]
