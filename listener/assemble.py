@@ -10,7 +10,7 @@ from typing import TypeGuard
 from contract.limits import MAX_INTEGER
 from contract.presence import OFFLINE
 from listener import metrics
-from listener.decode import Commanded, Fact, Info, Readings, Reported, Status
+from listener.decode import Commanded, Info, Readings, Reported, Said, Status
 from listener.identity import Identities
 from listener.pins import Pins
 from listener.sensors import Sensors
@@ -41,7 +41,7 @@ class Assembler:
         for identity in identities:
             self._identities.first_time(*identity)
 
-    def points(self, fact: Fact, retained: bool, received_ns: int) -> list[Point]:
+    def points(self, fact: Said, retained: bool, received_ns: int) -> list[Point]:
         """Return what is to be stored.
 
         Args:
@@ -67,7 +67,7 @@ class Assembler:
             case Reported(device, pin, state):
                 return list(self._pins.reported(device, pin, state, self._stamps.stamp(device, received_ns)))
 
-    def _learn(self, fact: Fact) -> None:
+    def _learn(self, fact: Said) -> None:
         match fact:
             case Readings(_, samples):
                 metrics.READINGS.labels("retained").inc(len(samples))

@@ -1,12 +1,15 @@
 """Messages to facts: what a topic and a payload say, or why they say nothing.
 
 Pure: no clock, no memory of earlier messages. What the facts become in the
-store is `assemble`'s business.
+store is `assemble`'s business. Firmware of others comes in as `Input`s: a
+topic filter and the function that decodes its messages.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+
+from paho.mqtt.client import topic_matches_sub
 
 from contract import topics as t
 from contract.commands import Command, State, decode_command, decode_state
@@ -18,7 +21,7 @@ from service.errors import SettingsError
 from service.extra_topics import parse_extra
 from store.points import RESERVED
 
-__all__ = ["Commanded", "Decoder", "Fact", "Info", "Readings", "Reported", "Status"]
+__all__ = ["Commanded", "Decoder", "Fact", "Info", "Input", "Readings", "Refused", "Reported", "Said", "Status"]
 
 _KINDS = (t.READING, t.READINGS, t.STATUS, t.INFO, t.PIN_SET, t.PIN_STATE)
 
@@ -65,63 +68,95 @@ class Reported:
     state: State
 
 
-Fact = Readings | Status | Info | Commanded | Reported
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A part of a message that cannot be stored, though its other parts can: one line of several, say."""
+
+    message: str
+    reason: str
+
+
+Said = Readings | Status | Info | Commanded | Reported
+Fact = Said | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Messages outside the contract that are understood.
+
+    Attributes:
+        filter: the topic filter; subscribed to, and what it matches comes to `decode`, unless it is a topic of ours.
+        decode: (topic, payload) -> facts, none when the message says nothing that is stored. Raises Rejected or
+            ContractError for what it cannot read, and nothing else.
+    """
+
+    filter: str
+    decode: Callable[[str, bytes], Sequence[Fact]]
 
 
 class Decoder:
-    """Decodes the messages of one prefix.
+    """Decodes the messages of one prefix, and of other firmware.
 
     Args:
         prefix: the first level(s) of the contract's topics.
         extra: "topic=device/sensor,...": topics outside the contract that carry a bare number.
+        inputs: other firmware; the first one whose filter matches decodes.
 
     Raises:
         SettingsError: `prefix` or `extra` is malformed.
     """
 
-    def __init__(self, prefix: str, extra: str = "") -> None:
+    def __init__(self, prefix: str, extra: str = "", inputs: Sequence[Input] = ()) -> None:
         try:
             self._topics = t.Topics(prefix)
-            # The same topics come again and again; what is no topic raises, so nothing long stays in the cache.
-            self._parse = lru_cache(maxsize=8192)(self._topics.parse)
         except TopicError as error:
             raise SettingsError(f"mqtt_prefix: {error}") from None
         self._extra = _stored_extra(extra)
+        self._inputs = list(inputs)
+        # The same topics come again and again; what is no topic raises, so nothing of a stranger stays in the cache.
+        self._reader = lru_cache(maxsize=8192)(self._resolve)
 
     def filters(self) -> list[str]:
         """Return the subscription filters for what is decoded here."""
-        return [self._topics.every(kind) for kind in _KINDS] + list(self._extra)
+        return [*map(self._topics.every, _KINDS), *self._extra, *(one.filter for one in self._inputs)]
 
-    def decode(self, topic: str, payload: bytes) -> Fact:
+    def decode(self, topic: str, payload: bytes) -> Sequence[Fact]:
         """Return what a message says.
 
         Raises:
             Rejected: it breaks the contract; no input raises anything else.
         """
         try:
-            if topic in self._extra:
-                device, sensor = self._extra[topic]
-                return Readings(device, [decode_reading(sensor, payload)])
-            return _fact(self._parse(topic), payload)
+            return self._reader(topic)(payload)
         except ContractError as error:
             raise Rejected(str(error), error.reason) from None
 
+    def _resolve(self, topic: str) -> Callable[[bytes], Sequence[Fact]]:
+        """Return what decodes the payloads of a topic."""
+        if topic in self._extra:
+            device, sensor = self._extra[topic]
+            return lambda payload: [Readings(device, [decode_reading(sensor, payload)])]
+        try:
+            parsed = self._topics.parse(topic)
+        except TopicError:
+            for one in self._inputs:
+                if topic_matches_sub(one.filter, topic):
+                    return partial(one.decode, topic)
+            raise
+        read = _READERS.get(parsed.kind)
+        if read is None:
+            raise Rejected(f"{parsed.kind} is not stored", "kind")
+        return partial(read, parsed)
 
-def _fact(topic: t.Topic, payload: bytes) -> Fact:
-    device = topic.device
-    if topic.kind == t.READING:
-        return _unreserved(Readings(device, [decode_reading(topic.name, payload)]))
-    if topic.kind == t.READINGS:
-        return _unreserved(Readings(device, decode_readings(payload)))
-    if topic.kind == t.STATUS:
-        return Status(device, decode_status(payload))
-    if topic.kind == t.INFO:
-        return Info(device, decode_info(payload))
-    if topic.kind == t.PIN_SET:
-        return Commanded(device, topic.name, decode_command(payload))
-    if topic.kind == t.PIN_STATE:
-        return Reported(device, topic.name, decode_state(payload))
-    raise Rejected(f"{topic.kind} is not stored", "kind")
+
+_READERS: dict[str, Callable[[t.Topic, bytes], Sequence[Fact]]] = {
+    t.READING: lambda topic, payload: [_unreserved(Readings(topic.device, [decode_reading(topic.name, payload)]))],
+    t.READINGS: lambda topic, payload: [_unreserved(Readings(topic.device, decode_readings(payload)))],
+    t.STATUS: lambda topic, payload: [Status(topic.device, decode_status(payload))],
+    t.INFO: lambda topic, payload: [Info(topic.device, decode_info(payload))],
+    t.PIN_SET: lambda topic, payload: [Commanded(topic.device, topic.name, decode_command(payload))],
+    t.PIN_STATE: lambda topic, payload: [Reported(topic.device, topic.name, decode_state(payload))],
+}
 
 
 def _unreserved(readings: Readings) -> Readings:

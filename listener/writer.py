@@ -15,9 +15,8 @@ from listener import metrics
 from listener.assemble import Assembler
 from listener.dead import DeadLetters
 from listener.decode import Decoder
-from listener.errors import Rejected
 from listener.queue import Queue, Received
-from listener.rejections import Rejections
+from listener.translate import Translator
 from service import logs
 from store import Point, Store, StoreError
 
@@ -53,14 +52,13 @@ class Writer:
         dedup_window: int,
     ) -> None:
         self._queue = queue
-        self._decoder = decoder
         self._store = store
         self._dead_letters = dead_letters
         self._ack = ack
         self._batch_max_points = batch_max_points
         self._dedup_window = dedup_window
         self._assembler = Assembler(dedup_window)
-        self._rejections = Rejections()
+        self._translator = Translator(decoder, self._assembler)
         self._stopping = threading.Event()
         self._problem: str | None = "not asked yet"
         self._log = logs.get("listener")
@@ -89,25 +87,12 @@ class Writer:
         points: list[Point] = []
         waiting: list[Received] = []
         for received in batch:
-            points += self._points(received)
+            points += self._translator.points([received])
             waiting.append(received)
             if len(points) >= self._batch_max_points:
                 self._finish(points, waiting)
                 points, waiting = [], []
         self._finish(points, waiting)
-
-    def _points(self, received: Received) -> list[Point]:
-        message = received.message
-        try:
-            fact = self._decoder.decode(received.topic, bytes(message.payload))
-            return self._assembler.points(fact, message.retain, received.received_ns)
-        except Rejected as error:
-            self._rejections.add(received, error)
-        except Exception as error:  # noqa: BLE001
-            # A bug that one message shows must not stop the others: unacknowledged, it would come back for ever.
-            self._log.exception("message failed", topic=repr(received.topic[:200]))
-            self._rejections.add(received, Rejected(f"{type(error).__name__}: {error}", "other"))
-        return []
 
     def _finish(self, points: Sequence[Point], waiting: Sequence[Received]) -> None:
         """Store the points and acknowledge their messages.

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.commands import Command, State
-from contract.readings import encode_reading
+from contract.readings import Sample, encode_reading
 from listener.assemble import Assembler
-from listener.decode import Commanded, Decoder, Info, Readings, Reported, Status
+from listener.decode import Commanded, Decoder, Info, Input, Readings, Refused, Reported, Status
 from listener.errors import REASONS, Rejected
 from service.errors import SettingsError
 
@@ -71,14 +71,18 @@ def test_no_message_does_more_than_be_rejected(topic: str, payload: bytes, retai
     """Arbitrary topics and bytes decode, or are rejected for a reason of the closed list."""
     reason = ""
     try:
-        Assembler(64).points(DECODER.decode(topic, payload), retained, 1763690000 * 10**9)
+        for fact in DECODER.decode(topic, payload):
+            assert not isinstance(fact, Refused)
+            Assembler(64).points(fact, retained, 1763690000 * 10**9)
     except Rejected as error:
         reason = error.reason
     assert reason in ("", *REASONS[:-1])
 
 
 def decoded(topic: str, payload: bytes | str) -> Any:
-    return DECODER.decode(topic, payload.encode() if isinstance(payload, str) else payload)
+    """Return the one fact in a message."""
+    (fact,) = DECODER.decode(topic, payload.encode() if isinstance(payload, str) else payload)
+    return fact
 
 
 def test_each_topic_becomes_its_fact() -> None:
@@ -165,3 +169,19 @@ def test_there_is_a_filter_for_each_kind_and_extra_topic() -> None:
         "/pot",
         "a/b c",
     ]
+
+
+def test_an_input_decodes_what_its_filter_matches_and_no_topic_of_ours() -> None:
+    """The first one that matches, in their order; each filter is subscribed to."""
+
+    def of(sensor: str) -> Any:
+        return lambda topic, payload: [Readings(topic.split("/")[1], [Sample({sensor: float(payload)})])]
+
+    decoder = Decoder("pinloop", inputs=[Input("tele/+/SENSOR", of("first")), Input("+/+/#", of("second"))])
+    found = []
+    for topic in ("tele/plug/SENSOR", "tele/plug/STATE", "pinloop/pot/reading/pot"):
+        (fact,) = decoder.decode(topic, b"1")
+        assert isinstance(fact, Readings)
+        found.append((fact.device, fact.samples[0].values))
+    assert found == [("plug", {"first": 1}), ("plug", {"second": 1}), ("pot", {"pot": 1})]
+    assert decoder.filters()[-2:] == ["tele/+/SENSOR", "+/+/#"]
