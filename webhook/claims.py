@@ -104,6 +104,20 @@ class Claims:
                     )
                 return self._settle({(row["device"], row["pin"]): f"{row['source']}: expired" for row in ended}, now_s)
 
+    def lapse(self, fingerprints: Iterable[str], cause: str, now_s: float) -> list[PinCommand]:
+        """End the claims of alerts as if their time were over: a repetition claims anew; return the commands to send."""
+        touched: dict[Pin, str] = {}
+        with self._database.transaction():
+            for fingerprint in fingerprints:
+                for row in self._rows(
+                    "DELETE FROM claims WHERE owner = ? AND slot != ? RETURNING device, pin, source",
+                    fingerprint,
+                    UNKNOWN,
+                ):
+                    touched[row["device"], row["pin"]] = f"{row['source']}: {cause}"
+                self._connection.execute("UPDATE alerts SET outcome = 'expired' WHERE fingerprint = ?", (fingerprint,))
+            return self._settle(touched, now_s)
+
     def shift(self, step_s: float) -> None:
         """Move what is to happen, and what was sent, by `step_s` seconds: the clock was set, no time has passed."""
         with self._database.transaction():
@@ -217,7 +231,7 @@ class Claims:
         self, notification: Notification, outcome: str, reason: str, targets: list[Target], now_s: float
     ) -> None:
         self._connection.execute(
-            "REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 notification.fingerprint,
                 notification.name,
@@ -229,6 +243,7 @@ class Claims:
                 reason,
                 msgspec.json.encode([str(target) for target in targets]).decode(),
                 now_s,
+                notification.sender,
             ),
         )
 

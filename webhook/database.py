@@ -57,6 +57,13 @@ _MIGRATIONS = (
     );
     CREATE INDEX changes_pin ON changes (device, pin, id);
     """,
+    """
+    -- Who told of the alert (`dialects.sender_of`), "" for a sender without a name.
+    ALTER TABLE alerts ADD COLUMN sender TEXT NOT NULL DEFAULT '';
+
+    -- Senders whose active alerts are read back, and where from.
+    CREATE TABLE senders (sender TEXT PRIMARY KEY, read_at TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )
 
 

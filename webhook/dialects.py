@@ -44,6 +44,7 @@ class Notification:
         status: FIRING, RESOLVED, UNKNOWN or IGNORED.
         name: the alert's name, for people.
         reason: why it is UNKNOWN or IGNORED, "" otherwise.
+        sender: who says so (`sender_of`), "" for nobody that has a name.
     """
 
     fingerprint: str
@@ -53,6 +54,7 @@ class Notification:
     labels: dict[str, str]
     annotations: dict[str, str]
     reason: str = ""
+    sender: str = ""
 
 
 @dataclass(frozen=True, slots=True)
