@@ -4,11 +4,10 @@ Each function takes the text as it stands in the file and returns a value, or
 raises ValueError whose message completes "'<text>' ...".
 """
 
-import difflib
 import functools
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import time
 from typing import TypeVar
 from zoneinfo import ZoneInfo, available_timezones
@@ -17,8 +16,9 @@ from contract.errors import ContractError
 from contract.payloads import bare_number
 from contract.topics import check_device, check_name
 from rules.model import DEVICE, OPERATORS, Comparison, Target
+from service.document import nearest
 
-__all__ = ["REDUCERS", "comparison", "duration_s", "nearest", "overlap", "target", "time_of_day", "timezone", "window"]
+__all__ = ["REDUCERS", "comparison", "duration_s", "overlap", "target", "time_of_day", "timezone", "window"]
 
 T = TypeVar("T")
 
@@ -31,12 +31,6 @@ _COMPARISON = re.compile(r"(?P<name>[^<>=!]*?)\s*(?P<operator>[<>=!]+)\s*(?P<num
 # What people write for an operator that they know from elsewhere.
 _MEANT = {"=": "==", "=>": ">=", "=<": "<=", "<>": "!=", "===": "==", "!==": "!="}
 _TIME = re.compile(r"(\d\d):(\d\d)", re.ASCII)
-
-
-def nearest(word: str, words: Iterable[str]) -> str:
-    """Return " (did you mean ...?)" with the word most like `word`, "" when none is."""
-    close = difflib.get_close_matches(word, list(words), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def duration_s(text: str) -> float:

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rules import grafana_values as values
-from rules.block import Block, Problems, one_of
-from rules.document import parse
 from rules.errors import Problem, RulesError
 from rules.grafana_policies import contact_points, policies
 from rules.grafana_rules import Known, groups, items
+from service.block import Block, Problems, one_of
+from service.document import parse
 
 __all__ = ["rejected"]
 

@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 
 from rules import grafana_values as values
-from rules.block import Block, Problems, one_of
-from rules.document import Node
 from rules.grafana_rules import Known, items
+from service.block import Block, Problems, one_of
+from service.document import Node
 
 __all__ = ["contact_points", "policies"]
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rules import grafana_values as values
-from rules.block import Block, Problems, one_of
-from rules.document import Node
+from service.block import Block, Problems, one_of
+from service.document import Node
 
 __all__ = ["EXPRESSIONS", "Known", "groups", "items"]
 

@@ -6,8 +6,6 @@ from pathlib import Path
 from contract.errors import ContractError
 from contract.topics import check_device
 from rules import expressions
-from rules.block import Block, Problems, one_of
-from rules.document import Node, parse
 from rules.errors import Problem, RulesError
 from rules.model import (
     DEVICE,
@@ -23,6 +21,8 @@ from rules.model import (
     Rule,
     Target,
 )
+from service.block import Block, Problems, one_of
+from service.document import Node, parse
 
 __all__ = ["load_rules", "parse_rules"]
 

@@ -5,15 +5,56 @@ Nothing is converted: with YAML's own types `18:00` would be the number 1080,
 text that stands in the file.
 """
 
+import difflib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import yaml
 
-from rules.errors import Problem, RulesError
+from service.errors import ServiceError
 
-__all__ = ["Node", "parse"]
+__all__ = ["DocumentError", "Node", "Problem", "nearest", "parse"]
 
 _DEEPEST = 20
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One mistake.
+
+    Attributes:
+        path: the file, as it was named.
+        line: counts from 1; 0 when the file as a whole is meant.
+        rule: the entry's name, or "#2" for one without a usable name; "" outside the entries.
+        key: the key that is wrong, as "no_data.after"; "" when none is.
+        text: the value in quotes and the rule that it breaks.
+    """
+
+    WORD: ClassVar[str] = "rule"  # what the file's entries are called
+
+    path: str
+    line: int
+    rule: str
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        where = f"{self.path}:{self.line}" if self.line else self.path
+        parts = [where, f"{self.WORD} {self.rule}" if self.rule else "", self.key, self.text]
+        return ": ".join(part for part in parts if part)
+
+
+class DocumentError(ServiceError):
+    """A file that cannot be used.
+
+    Attributes:
+        problems: every mistake, in the order of the lines.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = list(problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +84,17 @@ class Node:
         return "'" + (self.value if len(self.value) <= 60 else self.value[:57] + "...") + "'"
 
 
+def nearest(word: str, words: Iterable[str]) -> str:
+    """Return " (did you mean ...?)" with the word most like `word`, "" when none is."""
+    close = difflib.get_close_matches(word, list(words), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
 def parse(text: str, path: str) -> Node:
     """Return the file's root.
 
     Raises:
-        RulesError: it is not YAML, or nested deeper than any rules file.
+        DocumentError: it is not YAML, or nested deeper than any file of ours.
     """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -63,13 +110,13 @@ def parse(text: str, path: str) -> Node:
             hint = '; a target with {device} needs quotes: "{device}/fan = 1"'
         elif "*" in around:
             hint = '; every device is written with quotes: "*"'
-        raise RulesError([Problem(path, line, "", "", f"is not YAML: {what}{hint}")]) from None
+        raise DocumentError([Problem(path, line, "", "", f"is not YAML: {what}{hint}")]) from None
     if root is None:
         return Node(1, "")
     try:
         return _node(root, {}, 0)
     except ValueError as error:
-        raise RulesError([Problem(path, 0, "", "", str(error))]) from None
+        raise DocumentError([Problem(path, 0, "", "", str(error))]) from None
 
 
 def _node(node: yaml.Node, known: dict[int, Node], depth: int) -> Node:

@@ -1,11 +1,9 @@
-"""Blocks of keys in a rules file, and the problems that are found while they are read."""
+"""Blocks of keys in a YAML file, and the problems that are found while they are read."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from rules.document import Node
-from rules.errors import Problem
-from rules.expressions import nearest
+from service.document import Node, Problem, nearest
 
 __all__ = ["Block", "Problems", "one_of"]
 
@@ -15,19 +13,24 @@ T = TypeVar("T")
 class Problems:
     """Collects the problems of one file.
 
+    Args:
+        path: the file, as it was named.
+        kind: what is collected: a Problem, or one that calls the file's entries something else than rules.
+
     Attributes:
         rule: the rule that is being read, "" outside the rules.
         found: the problems so far.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, kind: type[Problem] = Problem) -> None:
         self.rule = ""
         self.found: list[Problem] = []
         self._path = path
+        self._kind = kind
 
     def add(self, line: int, key: str, text: str) -> None:
         """Add a problem of the rule that is being read."""
-        self.found.append(Problem(self._path, line, self.rule, key, text))
+        self.found.append(self._kind(self._path, line, self.rule, key, text))
 
     def parsed(self, node: Node, key: str, parse: Callable[[str], T]) -> T | None:
         """Return what `parse` makes of one value, None (and a problem) when it raises ValueError or it is no value."""
