@@ -10,16 +10,27 @@ ones is ignored with its reason.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from contract.errors import ContractError
 
-__all__ = ["FIRING", "IGNORED", "RESOLVED", "UNKNOWN", "Body", "Notification", "decode"]
+__all__ = [
+    "FIRING",
+    "IGNORED",
+    "RESOLVED",
+    "UNKNOWN",
+    "Body",
+    "Notification",
+    "RawAlert",
+    "decode",
+    "notification_of",
+    "sender_of",
+]
 
 FIRING = "firing"
 RESOLVED = "resolved"
@@ -73,8 +84,10 @@ class Body:
 
 class _Root(msgspec.Struct):
     alerts: list[msgspec.Raw] | None = None
-    version: str | int = ""
-    truncatedAlerts: int = 0  # noqa: N815  (the sender's word)
+    version: str | int | None = None
+    truncatedAlerts: int | None = None  # noqa: N815  (the sender's word)
+    externalURL: Any = None  # noqa: N815  (no reason to refuse a body)
+    orgId: Any = None  # noqa: N815
     state: str | None = None
     ruleId: int | None = None  # noqa: N815
     ruleName: str | None = None  # noqa: N815
@@ -82,16 +95,18 @@ class _Root(msgspec.Struct):
     message: str | None = None
 
 
-class _Alert(msgspec.Struct):
+class RawAlert(msgspec.Struct):
+    """An alert as its sender writes it."""
+
     status: str
     startsAt: str  # noqa: N815
-    labels: dict[str, str] | None = None
-    annotations: dict[str, str] | None = None
+    labels: dict[str, str | None] | None = None
+    annotations: dict[str, Any] | None = None
     fingerprint: str = ""
 
 
 _ROOT = msgspec.json.Decoder(_Root)
-_ALERT = msgspec.json.Decoder(_Alert)
+_ALERT = msgspec.json.Decoder(RawAlert)
 
 
 def decode(body: bytes, received_s: float, legacy_actuate: str = "") -> Body:
@@ -113,24 +128,47 @@ def decode(body: bytes, received_s: float, legacy_actuate: str = "") -> Body:
         raise ContractError("body", body[:60], f"is none of the dialects ({error})", "dialect") from None
     except (ValueError, RecursionError):  # msgspec.DecodeError and UnicodeDecodeError are ValueErrors
         raise ContractError("body", body[:60], "is not JSON", "json") from None
-    if root.alerts is not None:
-        dialect = "alertmanager" if str(root.version) == "4" else "grafana"
-        return Body(dialect, list(_each(root.alerts, received_s)), root.truncatedAlerts)
+    version = str(root.version)
+    if root.alerts is not None or version in ("1", "4"):  # Go may write an empty list as null
+        dialect = "alertmanager" if version == "4" else "grafana"
+        sender = sender_of(dialect, root.externalURL, root.orgId)
+        return Body(dialect, list(_each(root.alerts or (), received_s, sender)), root.truncatedAlerts or 0)
     if root.state:
         return Body("legacy", [_legacy(root, root.state, received_s, legacy_actuate)])
     raise ContractError("body", body[:60], "has neither alerts nor a state", "dialect")
 
 
-def _each(alerts: list[msgspec.Raw], received_s: float) -> Iterator[Notification]:
+def sender_of(dialect: str, external_url: object, org: object = None) -> str:
+    """Return the name of a sender: "" unless it says where it is.
+
+    Each organization of a Grafana is a sender of its own: the others' alerts are not in its list.
+    """
+    if not isinstance(external_url, str) or not external_url or external_url.split() != [external_url]:
+        return ""
+    return f"{dialect} {external_url.rstrip('/')}" + (f" {org}" if isinstance(org, int) else "")
+
+
+def _each(alerts: Iterable[msgspec.Raw], received_s: float, sender: str) -> Iterator[Notification]:
     for index, raw in enumerate(alerts):
         try:
-            yield _notification(_ALERT.decode(raw), received_s)
+            alert = _ALERT.decode(raw)
+            labels = {name: value for name, value in (alert.labels or {}).items() if value is not None}
+            yield notification_of(alert, labels, received_s, sender)
         except (ValueError, RecursionError) as error:  # one bad alert must not lose the others
             yield Notification("", 0.0, IGNORED, "", {}, {}, f"alerts[{index}]: {error}")
 
 
-def _notification(alert: _Alert, received_s: float) -> Notification:
-    labels, annotations = alert.labels or {}, alert.annotations or {}
+def notification_of(alert: RawAlert, labels: dict[str, str], received_s: float, sender: str) -> Notification:
+    """Return what `alert` notifies of, with the labels that count.
+
+    Raises:
+        ValueError: `startsAt` is no time.
+    """
+    annotations = {
+        name: value if isinstance(value, str) else str(value)
+        for name, value in (alert.annotations or {}).items()
+        if value is not None and not name.startswith("__")
+    }
     name = labels.get("alertname", "")
     status, reason = alert.status, ""
     if status not in (FIRING, RESOLVED):
@@ -143,9 +181,21 @@ def _notification(alert: _Alert, received_s: float) -> Notification:
     fingerprint = alert.fingerprint
     if not 0 < len(fingerprint) <= _MAX_FINGERPRINT_CHARS:
         fingerprint = _derived(labels)
-    # An episode that began in the future (the sender's clock is ahead) would make every later one stale.
-    starts_at = min(datetime.fromisoformat(alert.startsAt).timestamp(), received_s)
-    return Notification(fingerprint, starts_at, status, name, labels, annotations, reason)
+    return Notification(
+        fingerprint, _began(alert.startsAt, received_s), status, name, labels, annotations, reason, sender
+    )
+
+
+def _began(text: str, received_s: float) -> float:
+    """Return the start of an episode, seconds since 1970, in whole milliseconds.
+
+    The list of active alerts has no more, and must name the same episode as the notifications do. One that began in
+    the future (the sender's clock is ahead) would make every later one stale.
+    """
+    began = datetime.fromisoformat(text)
+    if began.tzinfo is None:
+        began = began.replace(tzinfo=UTC)
+    return min(began.replace(microsecond=began.microsecond // 1000 * 1000).timestamp(), received_s)
 
 
 def _legacy(root: _Root, state: str, received_s: float, legacy_actuate: str) -> Notification:
