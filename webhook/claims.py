@@ -105,7 +105,7 @@ class Claims:
                 return self._settle({(row["device"], row["pin"]): f"{row['source']}: expired" for row in ended}, now_s)
 
     def lapse(self, fingerprints: Iterable[str], cause: str, now_s: float) -> list[PinCommand]:
-        """End the claims of alerts as if their time were over: a repetition claims anew; return the commands to send."""
+        """End the claims of alerts as if their time were over (a repetition claims anew); return the commands."""
         touched: dict[Pin, str] = {}
         with self._database.transaction():
             for fingerprint in fingerprints:

@@ -20,3 +20,6 @@ REPORT_S = Histogram(
 )
 DRIFT_PINS = Gauge("webhook_drift_pins", "Pins that have not been what they should be for longer than drift_s.")
 REFUSED_MESSAGES = Counter("webhook_refused_messages_total", "Messages of devices outside the contract.", ["reason"])
+READBACKS = Counter("webhook_readbacks_total", "Reads of the active alerts.", ["source", "outcome"])
+READBACK_OK = Gauge("webhook_readback_ok", "1 when the last read of the active alerts succeeded.", ["source"])
+READ_BACK = Counter("webhook_read_back_total", "Alerts that such a read asserted again or ended.", ["source", "what"])

@@ -35,6 +35,20 @@ class Settings(MqttSettings, HttpSettings, LogSettings):
     body_max_bytes: int = setting(
         1 << 22, "Longest body of a request in bytes; about 3000 of Grafana's alerts fit.", least=1024, most=1 << 23
     )
+    grafana_url: str = setting(
+        "",
+        "Grafana whose active alerts are read back, as http://grafana:3000; empty: none. Claims then equal what fires.",
+    )
+    grafana_user: str = setting("", "User that may read Grafana's alerts (role Viewer); empty: grafana_token, or none.")
+    grafana_password: str = setting("", "Password of that user.", secret=True)
+    grafana_token: str = setting("", "Token of a service account with role Viewer, instead of a user.", secret=True)
+    grafana_receiver: str = setting("", "Contact point whose alerts count; empty: those of all.")
+    alertmanager_url: str = setting(
+        "", "Prometheus Alertmanager that is read back likewise, as http://alertmanager:9093."
+    )
+    alertmanager_user: str = setting("", "User for its Basic auth; empty: none.")
+    alertmanager_password: str = setting("", "Password of that user.", secret=True)
+    readback_s: float = setting(30.0, "Seconds between two reads of the active alerts.", least=0.1)
     preferences: str = setting(
         "", "Who wins within a slot, by pin: high (default), low or newest, as lights/red=low,pump/main=newest."
     )
