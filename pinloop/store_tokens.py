@@ -4,6 +4,7 @@ InfluxDB makes the tokens itself, says each once and keeps a hash of it: they ha
 operator token after its first start, and written down then.
 """
 
+import contextlib
 import json
 from typing import Any
 from urllib.parse import urlencode
@@ -23,9 +24,9 @@ class StoreTokenError(Exception):
 def scoped_tokens(url: str, org: str, bucket: str, admin: str, known: tuple[str, str]) -> tuple[str, str]:
     """Return (token that reads and writes, token that reads) for `bucket`.
 
-    1. Find the bucket. A server without this API (InfluxDB 1, InfluxDB 3 Core) has no scoped tokens: both are `admin`.
-    2. List the tokens that this function made before.
-    3. Keep a known one that the server still lists; otherwise delete it there and have a new one made.
+    1. A server without this API (InfluxDB 1, InfluxDB 3 Core) has no scoped tokens: both are `admin`.
+    2. Find the bucket, and the tokens that this function made before.
+    3. Keep a known one that the server still takes; otherwise delete what it has of that name and have a new one made.
 
     Args:
         url: of the server, `http://influxdb:8086`.
@@ -34,23 +35,27 @@ def scoped_tokens(url: str, org: str, bucket: str, admin: str, known: tuple[str,
         known: the two tokens of an earlier run, "" where there is none.
 
     Raises:
-        StoreTokenError: the server refuses or does not answer.
+        StoreTokenError: the server refuses, does not answer, was never set up, or has no such bucket.
 
-    Source: InfluxDB OSS 2 API, /api/v2/buckets and /api/v2/authorizations.
+    Source: InfluxDB OSS 2 API, /api/v2/setup, /api/v2/buckets and /api/v2/authorizations; tried with 2.9.1.
     """
     server = _Server(url, admin)
-    found = server.ask("GET", "/api/v2/buckets", {"org": org, "name": bucket}, missing={})
-    if "buckets" not in found:
+    # Only InfluxDB 2 knows this path. Its 404 elsewhere is of a bucket: no reason to hand `admin` out.
+    state = server.ask("GET", "/api/v2/setup", missing={})
+    if "allowed" not in state:
         return admin, admin
-    if not found["buckets"]:
-        raise StoreTokenError(f"{url} has no bucket {bucket!r} in the organization {org!r}")
-    bucket_id, org_id = found["buckets"][0]["id"], found["buckets"][0]["orgID"]
+    if state["allowed"]:
+        raise StoreTokenError(
+            f"{url} was never set up: its first start was cut off; delete its volumes and start again"
+        )
+    found = server.ask("GET", "/api/v2/buckets", {"org": org, "name": bucket})["buckets"][0]  # none: 404
+    bucket_id, org_id = found["id"], found["orgID"]
     listed = server.ask("GET", "/api/v2/authorizations", {"orgID": org_id})["authorizations"]
 
     tokens = []
     for (description, actions), token in zip(_SCOPES, known, strict=True):
         ours = [one["id"] for one in listed if one.get("description") == description]
-        if not token or not ours:
+        if not (token and ours and _Server(url, token).sees(bucket_id)):
             for one in ours:
                 server.ask("DELETE", f"/api/v2/authorizations/{one}")
             resource = {"type": "buckets", "id": bucket_id, "orgID": org_id}
@@ -74,6 +79,25 @@ class _Server:
         self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None, missing: Any = None
     ) -> Any:
         """Return the decoded answer; `missing` (unless None) when the server knows no such path."""
+        status, data = self._request(method, path, query, body)
+        if status == 404 and missing is not None:
+            return missing
+        if status >= 300:
+            text = " ".join(data[:300].decode(errors="replace").split())
+            with contextlib.suppress(ValueError, AttributeError):
+                text = json.loads(data).get("message") or text
+            raise StoreTokenError(f"{method} {self._url}{path}: {status} {text}")
+        return json.loads(data) if data else None
+
+    def sees(self, bucket_id: str) -> bool:
+        """Tell whether the token is known, active, and of this bucket: it lists those that it may read."""
+        status, data = self._request("GET", "/api/v2/buckets", {"id": bucket_id})
+        return status == 200 and any(one["id"] == bucket_id for one in json.loads(data)["buckets"])
+
+    def _request(
+        self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None
+    ) -> tuple[int, bytes]:
+        """Return (status, body)."""
         try:
             answer = self._pool.request(
                 method,
@@ -82,9 +106,4 @@ class _Server:
             )
         except urllib3.exceptions.HTTPError as error:
             raise StoreTokenError(f"{self._url} does not answer ({error})") from None
-        if answer.status == 404 and missing is not None:
-            return missing
-        if answer.status >= 300:
-            text = answer.data[:300].decode(errors="replace").strip()
-            raise StoreTokenError(f"{method} {self._url}{path}: {answer.status} {text}")
-        return json.loads(answer.data) if answer.data else None
+        return answer.status, answer.data

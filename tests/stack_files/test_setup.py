@@ -183,11 +183,16 @@ def test_the_acl_has_the_prefix_of_the_stack(folder: Path, monkeypatch: pytest.M
 
 
 class FakeInflux(ThreadingHTTPServer):
-    """InfluxDB 2's API for buckets and authorizations, as far as it is asked; it says a token only once."""
+    """InfluxDB 2's API for buckets and authorizations, as 2.9.1 answers it (docs/stack.md says how that was measured).
 
-    def __init__(self, has_api: bool = True) -> None:
+    It says a token once and lists it as "" from then on; what is not there is 404, an unknown token 401; a token lists
+    the buckets that it may read, an inactive one none.
+    """
+
+    def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), FakeInfluxHandler)
-        self.has_api = has_api
+        self.has_api = True
+        self.is_set_up = True
         self.admin = ""
         self.buckets = [{"id": "b1", "orgID": "o1", "name": "pinloop"}]
         self.authorizations: dict[str, Any] = {}
@@ -198,6 +203,39 @@ class FakeInflux(ThreadingHTTPServer):
         """Where it listens."""
         return f"http://127.0.0.1:{self.server_port}"
 
+    def answer(self, method: str, path: str, query: dict[str, list[str]], token: str, wish: Any) -> tuple[int, Any]:
+        """Return (status, body)."""
+        if not self.has_api:
+            return 404, "404 page not found"
+        if path == "/api/v2/setup":
+            return 200, {"allowed": not self.is_set_up}
+        known = {f"token-{number}": one for number, one in self.authorizations.items()}
+        if token not in {self.admin, *known}:
+            return 401, {"code": "unauthorized", "message": "unauthorized access"}
+        if path == "/api/v2/buckets":
+            return self._buckets(query, known.get(token))
+        assert token == self.admin
+        if method == "GET":
+            return 200, {"authorizations": [{**one, "token": ""} for one in self.authorizations.values()]}
+        if method == "DELETE":
+            del self.authorizations[path.rpartition("/")[2]]
+            return 204, None
+        self.made += 1
+        number = f"a{self.made}"
+        self.authorizations[number] = {**wish, "id": number, "status": "active"}
+        return 201, {**wish, "id": number, "token": f"token-{number}"}
+
+    def _buckets(self, query: dict[str, list[str]], scoped: Any) -> tuple[int, Any]:
+        if query.get("org", ["pinloop"]) != ["pinloop"]:
+            return 404, {"code": "not found", "message": f'organization name "{query["org"][0]}" not found'}
+        wanted = [one for one in self.buckets if [one["name"]] == query.get("name") or [one["id"]] == query.get("id")]
+        if not wanted:
+            return 404, {"code": "not found", "message": f'bucket "{query.get("name", [""])[0]}" not found'}
+        if scoped is not None:
+            may = {one["resource"]["id"] for one in scoped["permissions"] if scoped["status"] == "active"}
+            wanted = [one for one in wanted if one["id"] in may]
+        return 200, {"buckets": wanted}
+
 
 class FakeInfluxHandler(BaseHTTPRequestHandler):
     """Answers one request."""
@@ -205,36 +243,19 @@ class FakeInfluxHandler(BaseHTTPRequestHandler):
     server: FakeInflux
 
     def do_GET(self) -> None:
-        """List buckets or authorizations."""
-        path, query = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
-        if path == "/api/v2/buckets" and self.server.has_api:
-            self._answer(200, {"buckets": [one for one in self.server.buckets if [one["name"]] == query["name"]]})
-        elif path == "/api/v2/authorizations" and self.server.has_api:
-            self._answer(200, {"authorizations": list(self.server.authorizations.values())})
-        else:
-            self._answer(404, {"error": "not found"})
-
-    def do_POST(self) -> None:
-        """Make an authorization; its token is said only here."""
-        wish = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.made += 1
-        number = f"a{self.server.made}"
-        self.server.authorizations[number] = {**wish, "id": number}
-        self._answer(201, {**wish, "id": number, "token": f"token-{number}"})
-
-    def do_DELETE(self) -> None:
-        """Forget an authorization."""
-        del self.server.authorizations[self.path.rpartition("/")[2]]
-        self._answer(204, None)
-
-    def _answer(self, status: int, body: Any) -> None:
-        if self.headers["Authorization"] != f"Token {self.server.admin}":
-            status, body = 401, {"code": "unauthorized", "message": "unauthorized access"}
-        data = b"" if body is None else json.dumps(body).encode()
+        """Hand it to the server."""
+        parts = urlsplit(self.path)
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        token = self.headers["Authorization"].removeprefix("Token ")
+        wish = json.loads(body) if body else None
+        status, said = self.server.answer(self.command, parts.path, parse_qs(parts.query), token, wish)
+        data = b"" if said is None else json.dumps(said, indent=1).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    do_POST = do_DELETE = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -316,16 +337,43 @@ def test_a_store_without_scoped_tokens_gets_the_only_one_there_is(folder: Path, 
     assert set(tokens(folder).values()) == {influx.admin}
 
 
-@pytest.mark.parametrize("trouble", ["token", "bucket", "down"])
+@pytest.mark.parametrize("trouble", ["unknown", "inactive", "of another bucket"])
+def test_a_token_that_does_not_open_the_bucket_is_replaced(folder: Path, influx: FakeInflux, trouble: str) -> None:
+    """As after a restore of one half only; the other token stays."""
+    run(folder, "store")
+    if trouble == "unknown":
+        (folder / "owner" / "store_read_token").write_text("stale\n")
+    elif trouble == "inactive":
+        influx.authorizations["a2"]["status"] = "inactive"
+    else:
+        influx.authorizations["a2"]["permissions"][0]["resource"]["id"] = "b0"
+
+    assert run(folder, "store") == 0
+
+    assert tokens(folder) == {"listener": "token-a1", "hub": "token-a3", "grafana": "token-a3"}
+    assert sorted(influx.authorizations) == ["a1", "a3"]
+
+
+@pytest.mark.parametrize("trouble", ["token", "bucket", "organization", "not set up", "down"])
 def test_a_store_that_refuses_is_one_clear_line(
     folder: Path, influx: FakeInflux, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
-    """Exit 1: the services that need the token do not start."""
-    expected = {"token": "401", "bucket": "has no bucket 'pinloop'", "down": "does not answer"}
+    """Exit 1, the services that need the token do not start, and least of all get the operator's."""
+    expected = {
+        "token": "401 unauthorized access",
+        "bucket": '404 bucket "pinloop" not found',
+        "organization": '404 organization name "greenhouse" not found',
+        "not set up": "was never set up: its first start was cut off",
+        "down": "does not answer",
+    }
     if trouble == "token":
         influx.admin = "another"
     elif trouble == "bucket":
         influx.buckets.clear()
+    elif trouble == "organization":
+        monkeypatch.setenv("PINLOOP_STORE_ORG", "greenhouse")
+    elif trouble == "not set up":
+        influx.is_set_up = False
     else:
         monkeypatch.setenv("PINLOOP_STORE_URL", "http://127.0.0.1:1")
 
