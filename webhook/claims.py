@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import msgspec
 
 from contract.errors import ContractError
-from webhook.arbiter import ALERT, ALERT_SLOTS, HIGH, PERSON, UNKNOWN, Claim, desired, ranked
+from webhook.arbiter import ALERT, HIGH, PERSON, UNKNOWN, Claim, desired, ranked
 from webhook.commands import Commands, Pin, PinCommand
 from webhook.database import Database
 from webhook.dialects import IGNORED, RESOLVED, Notification
 from webhook.episodes import CLAIMED, RENEWED, WITHDRAWN, judge
-from webhook.targets import Target, parse_targets
+from webhook.routes import targets_of
+from webhook.targets import Target
 
 __all__ = ["Claims", "Result"]
 
@@ -43,6 +44,7 @@ class Claims:
         safe: returns a pin's safe value, None while its device has not told.
         preferences: pin -> preference within a slot; `high` for the others.
         claim_ttl_s: seconds after which an alert's claim ends unless it is asserted again.
+        asked: returns the targets and the slot that an alert asks for, or raises ContractError.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class Claims:
         safe: Callable[[Pin], float | None],
         preferences: Mapping[Pin, str],
         claim_ttl_s: float,
+        asked: Callable[[Notification], tuple[list[Target], str]] = targets_of,
     ) -> None:
+        self._asked = asked
         self._database = database
         self._connection = database.connection
         self._commands = commands
@@ -185,7 +189,7 @@ class Claims:
         targets: list[Target] = []
         if outcome in (CLAIMED, RENEWED, WITHDRAWN, UNKNOWN):
             try:
-                targets, slot = _asked(notification.labels)
+                targets, slot = self._asked(notification)
             except ContractError as error:
                 if notification.status != RESOLVED:
                     outcome, reason = IGNORED, str(error)
@@ -270,17 +274,3 @@ class Claims:
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         return self._connection.execute(sql, values).fetchall()
-
-
-def _asked(labels: Mapping[str, str]) -> tuple[list[Target], str]:
-    """Return the targets and the slot that an alert's labels ask for.
-
-    Raises:
-        ContractError: there is no label `actuate`, it is outside the grammar, or the slot is none.
-    """
-    if not labels.get("actuate"):
-        raise ContractError("actuate", labels.get("actuate", ""), "is missing: the alert names no pins", "targets")
-    slot = labels.get("slot", ALERT)
-    if slot not in ALERT_SLOTS:
-        raise ContractError("slot", slot, "is not one of " + ", ".join(ALERT_SLOTS), "slot")
-    return parse_targets(labels["actuate"]), slot
