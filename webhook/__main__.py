@@ -12,14 +12,19 @@ from service.mqtt import Session
 from service.settings import load
 from service.stop import stop_on_signals
 from service.usage import version
+from webhook.access.guard import ALERTS, OPERATOR, Guard
 from webhook.alerts import Alerts
-from webhook.api import ALERTS, OPERATOR, make_app
+from webhook.api.alerts import alert_operations
+from webhook.api.app import make_app
+from webhook.api.pins import pin_operations
 from webhook.claims import Claims
 from webhook.commands import Commands
 from webhook.database import Database
 from webhook.facts import Facts
+from webhook.follower import Follower
 from webhook.observed import Observed
 from webhook.publisher import Publisher
+from webhook.readback import Readback, sources_of
 from webhook.reconcile import Reconciler
 from webhook.settings import Settings, preferences_of, require
 
@@ -44,6 +49,7 @@ def main() -> int:
 def _serve(settings: Settings) -> int:
     topics = Topics(settings.mqtt_prefix)
     preferences = preferences_of(settings.preferences)
+    sources = sources_of(settings)
     logs.setup("webhook", settings)
     log = logs.get()
     stop = stop_on_signals()
@@ -71,24 +77,35 @@ def _serve(settings: Settings) -> int:
         settings.reconcile_s,
         settings.drift_s,
     )
+    readbacks = [
+        Readback(
+            source,
+            Follower(database, claims, settings.claim_ttl_s, source),
+            sender,
+            settings.readback_s,
+            settings.claim_ttl_s,
+        )
+        for source in sources
+    ]
     facts = Facts(database, claims, commands, observed, settings.drift_s)
-    app = make_app(
-        {ALERTS: settings.alert_password, OPERATOR: settings.operator_password},
-        settings.body_max_bytes,
-        Alerts(claims, sender, settings.legacy_actuate),
-        claims,
-        facts,
-        observed,
-        sender,
-        reconciler,
-    )
+    alerts = Alerts(claims, sender, settings.legacy_actuate)
+    guard = Guard({ALERTS: settings.alert_password, OPERATOR: settings.operator_password})
+    operations = [
+        *alert_operations(alerts, facts),
+        *pin_operations(claims, facts, observed, sender, reconciler),
+    ]
+    app = make_app(guard.admit, settings.body_max_bytes, operations)
     server = HttpServer(settings, health, app, max_body_bytes=_READ_MOST_BYTES)
     health.add("broker", session.problem)
     health.add("reconciler", reconciler.problem)
+    for source, readback in zip(sources, readbacks, strict=True):
+        health.add_warning(f"{source.dialect} read-back", readback.problem)
 
     server.start()
     session.start()
     reconciler.start()
+    for readback in readbacks:
+        readback.start()
     log.info(
         "webhook started",
         version=version(),
@@ -100,6 +117,8 @@ def _serve(settings: Settings) -> int:
     )
     stop.wait()
     server.stop()
+    for readback in readbacks:
+        readback.stop()
     reconciler.stop()
     session.stop()
     database.close()

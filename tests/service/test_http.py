@@ -63,6 +63,14 @@ def test_a_check_that_raises_has_failed(server: HttpServer, health: Health):
     assert "ZeroDivisionError" in json.loads(body)["problems"]["disk"]
 
 
+def test_a_warning_is_told_and_leaves_the_service_ready(server: HttpServer, health: Health):
+    """What a service works without must not take it out of service."""
+    health.add_warning("readback", lambda: "http://grafana:3000 does not answer")
+    status, body = get(server, "/readyz")
+    assert status == 200
+    assert json.loads(body)["warnings"] == {"readback": "http://grafana:3000 does not answer"}
+
+
 def test_metrics_are_prometheus_text_and_other_paths_are_404(server: HttpServer):
     """A service without an application serves its three paths only."""
     assert "# TYPE python_info gauge" in get(server, "/metrics")[1]
