@@ -96,7 +96,7 @@ class WebhookClient:
         if not isinstance(found, dict):
             raise WebhookAway(f"the webhook at {self._url} answers {answer.status} without a JSON object")
         if answer.status >= 400:
-            raise Refused(answer.status, str(found.get("error", f"the webhook answers {answer.status}")))
+            raise Refused(answer.status, str(found.get("detail", f"the webhook answers {answer.status}")))
         return found
 
 

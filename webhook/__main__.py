@@ -13,6 +13,7 @@ from service.settings import load
 from service.stop import stop_on_signals
 from service.usage import version
 from webhook.access.guard import ALERTS, OPERATOR, Guard
+from webhook.access.guard import ALERTS, OPERATOR, Guard
 from webhook.alerts import Alerts
 from webhook.api.alerts import alert_operations
 from webhook.api.app import make_app
@@ -88,6 +89,12 @@ def _serve(settings: Settings) -> int:
         for source in sources
     ]
     facts = Facts(database, claims, commands, observed, settings.drift_s)
+    alerts = Alerts(claims, sender, settings.legacy_actuate)
+    guard = Guard({ALERTS: settings.alert_password, OPERATOR: settings.operator_password})
+    operations = [
+        *alert_operations(alerts, facts),
+        *pin_operations(claims, facts, observed, sender, reconciler),
+    ]
     alerts = Alerts(claims, sender, settings.legacy_actuate)
     guard = Guard({ALERTS: settings.alert_password, OPERATOR: settings.operator_password})
     operations = [

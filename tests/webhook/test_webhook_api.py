@@ -81,7 +81,7 @@ def test_a_manual_claim_with_a_mistake_is_answered_400(webhook: Any, lights: str
     """The error names the key, the value and the rule."""
     for body, named in (({"value": 2}, "value: 2 is beyond the pin's max, 1"), (b"{", "body")):
         status, answer = webhook.call("PUT", "/pins/lights/red", body)
-        assert (status, named in answer["error"]) == (400, True), answer
+        assert (status, named in answer["detail"]) == (400, True), answer
 
 
 def test_pins_that_nobody_knows_are_404(webhook: Any, lights: str) -> None:
@@ -89,7 +89,7 @@ def test_pins_that_nobody_knows_are_404(webhook: Any, lights: str) -> None:
     until(lambda: webhook.call("GET", "/pins/nobody/red")[0] == 404, 3, "the broker has been heard")
     for path, named in (("lihgts/red", "lihgts"), ("lights/rde", "green, red"), ("Lights/red", "device id")):
         status, answer = webhook.call("PUT", f"/pins/{path}", {"value": 1})
-        assert (status, named in answer["error"]) == (404, True), answer
+        assert (status, named in answer["detail"]) == (404, True), answer
 
 
 _ACCESS = [
@@ -109,7 +109,7 @@ def test_who_may_ask_for_what(webhook: Any) -> None:
     """Every path needs the right user, also those that do not exist; health and metrics need none."""
     for method, path, user, password, status in _ACCESS:
         answered, answer = webhook.call(method, path, b"{}", user, password)
-        assert (answered, bool(answer["error"])) == (status, True), (method, path, user)
+        assert (answered, bool(answer["detail"])) == (status, True), (method, path, user)
     assert webhook.call("GET", "/healthz", user="")[0] == 200
 
 
@@ -119,7 +119,7 @@ def test_a_body_that_is_no_alert_is_refused(make_webhook: Callable[..., Any]) ->
     bodies = [(b"", 400), (b"{", 400), (b"{}", 400), (b"\xff\xfe", 400), (b" " * 2048 + b"{}", 413)]
     for body, status in bodies:
         answered, answer = webhook.call("POST", "/alert", body, "alerts")
-        assert (answered, "body" in answer["error"]) == (status, True)
+        assert (answered, "body" in answer["detail"]) == (status, True)
     for reason, count in (("json", 3), ("dialect", 1), ("size", 1)):
         assert webhook.metric(f'webhook_rejected_total{{reason="{reason}"}}') == count
 

@@ -1,0 +1,150 @@
+"""Shapes: what the API's objects hold, as types from which the OpenAPI document takes its schemas.
+
+Times are seconds since 1970. Handlers build plain dicts; tests/webhook/test_openapi.py holds them to these.
+"""
+
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from msgspec import Meta
+
+__all__ = [
+    "NOTIFICATION",
+    "AlertList",
+    "ClaimList",
+    "ManualClaim",
+    "Pin",
+    "PinList",
+    "Taken",
+    "Why",
+]
+
+Seconds = Annotated[float, Meta(description="Seconds since 1970.")]
+
+
+class Result(TypedDict):
+    """What became of one alert."""
+
+    fingerprint: str
+    outcome: Literal["claimed", "renewed", "withdrawn", "unknown", "duplicate", "stale", "ignored"]
+    targets: list[str]
+    reason: str
+
+
+class Taken(TypedDict):
+    """The answer to POST /alert."""
+
+    ok: bool
+    results: list[Result]
+    published: Annotated[int, Meta(description="Commands that the broker has acknowledged.", ge=0)]
+    note: NotRequired[Annotated[str, Meta(description="When that is not all of them.")]]
+
+
+class Alert(TypedDict):
+    """An alert and what became of it."""
+
+    fingerprint: str
+    name: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    starts_at: Seconds
+    since_s: Seconds
+    seen_s: Seconds
+    status: Literal["firing", "resolved", "unknown", "expired"]
+    targets: list[str]
+    outcome: str
+    reason: str
+
+
+class AlertList(TypedDict):
+    """The answer to GET /alerts."""
+
+    alerts: list[Alert]
+
+
+class Claim(TypedDict):
+    """A claim on a pin."""
+
+    device: str
+    pin: str
+    value: Annotated[float | None, Meta(description="null: the safe value, of a device that has not said it.")]
+    slot: str
+    source: str
+    by: str
+    fingerprint: Annotated[str, Meta(description="Of the alert; of a person's claim a fixed word.")]
+    since_s: Seconds
+    until_s: Seconds
+
+
+class ClaimList(TypedDict):
+    """The answer to GET /claims."""
+
+    claims: list[Claim]
+
+
+class Desired(TypedDict):
+    """The claim that wins."""
+
+    value: float | None
+    slot: str
+    source: str
+    since_s: Seconds
+    until_s: Seconds
+
+
+class Command(TypedDict):
+    """The command that stands at the pin."""
+
+    value: Annotated[float | None, Meta(description="null: released.")]
+    seq: int
+    at_s: Seconds
+    acked_at_s: Seconds | None
+
+
+class Reported(TypedDict):
+    """What the device said last."""
+
+    value: float
+    seq: int | None
+    why: str
+    at_s: Seconds
+
+
+class Pin(TypedDict):
+    """What is known of a pin."""
+
+    device: str
+    pin: str
+    desired: Desired | None
+    command: Command | None
+    reported: Reported | None
+    drift_s: Annotated[float | None, Meta(description="How long it has not followed; null unless that is drift.")]
+
+
+class PinList(TypedDict):
+    """The answer to GET /pins."""
+
+    pins: list[Pin]
+
+
+class Change(TypedDict):
+    """A change of a pin's command."""
+
+    at_s: Seconds
+    value: float | None
+    slot: str
+    source: str
+    reason: str
+    acked_at_s: Seconds | None
+    reported_at_s: Seconds | None
+
+
+class Why(Pin):
+    """The answer to "why is this pin on?"."""
+
+    text: str
+    claims: list[Claim]
+    changes: list[Change]
+
+
+ManualClaim: dict[str, Any] = {}
+NOTIFICATION: dict[str, Any] = {}
