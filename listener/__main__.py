@@ -33,11 +33,11 @@ def main(argv: Sequence[str]) -> int:
         decoder = Decoder(settings.mqtt_prefix, settings.topics_extra)
         store = open_store(settings)
         scraper = Scraper(settings.scrape, settings.scrape_every_s, store)
+        queue = Queue(settings.queue_max_bytes)
+        intake = Intake(settings, decoder.filters(), queue, settings.mqtt_reader)
     except (ServiceError, StoreError) as error:
         return _refuse(error, 2)
     stop = stop_on_signals()
-    queue = Queue(settings.queue_max_bytes)
-    intake = Intake(settings, decoder.filters(), queue)
     writer = Writer(
         queue,
         decoder,

@@ -1,74 +1,69 @@
 """Messages between the network thread and the writer, bounded by the memory that they hold.
 
-When it is full, `put` blocks the network thread: the broker's socket is not
-read any more, and the broker keeps what it cannot deliver. If it closes the
-connection over that, the session brings the unacknowledged messages again.
+Handed over by batches: a lock for each message would cost more than reading
+it. While there is no room, the broker's socket is not read, and the broker
+keeps what it cannot deliver. If it closes the connection over that, the
+session brings the unacknowledged messages again.
 """
 
 import threading
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from listener import metrics
-from service.mqtt import Message
+from service.packets import Received
 
 __all__ = ["Queue", "Received"]
 
-_OVERHEAD_BYTES = 600  # what the objects of a message take beside its payload
-
-
-@dataclass(frozen=True, slots=True)
-class Received:
-    """A message as it came.
-
-    Attributes:
-        message: the library's message, for its acknowledgement.
-        topic: its topic.
-        link: the number of the connection on which it came.
-        received_ns: when, nanoseconds since 1970.
-    """
-
-    message: Message
-    topic: str
-    link: int
-    received_ns: int
-
-    @property
-    def size_bytes(self) -> int:
-        return len(self.message.payload) + _OVERHEAD_BYTES
+_OVERHEAD_BYTES = 300  # what the objects of a message take beside its payload
 
 
 class Queue:
-    """First in, first out; holds at least one message, and at most about `max_bytes`."""
+    """First in, first out; holds at most about `max_bytes`, and one batch more."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._held: deque[Received] = deque()
+        self._held: deque[tuple[Sequence[Received], int]] = deque()  # a batch and its bytes
         self._changed = threading.Condition()
         self._closed = False
 
-    def put(self, received: Received) -> bool:
-        """Add a message, waiting for room; return False when the queue is closed (the message is not taken)."""
+    def put(self, batch: Sequence[Received]) -> bool:
+        """Add messages, without waiting; return False when the queue is closed (they are not taken)."""
+        size_bytes = _size_bytes(batch)
+        metrics.MESSAGES.inc(len(batch))
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._bytes < self._max_bytes)
             if self._closed:
                 return False
-            self._held.append(received)
-            self._bytes += received.size_bytes
-            metrics.QUEUE_BYTES.set(self._bytes)
+            self._held.append((batch, size_bytes))
+            self._count(size_bytes)
             self._changed.notify_all()
             return True
 
+    def room(self, timeout_s: float) -> bool:
+        """Return whether more may be put (a closed queue takes, and drops, all), waiting for it so many seconds."""
+        if self._bytes < self._max_bytes:  # without the lock: asked before every read
+            return True
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closed or self._bytes < self._max_bytes, timeout_s)
+
     def take(self, most: int) -> list[Received]:
-        """Wait for a message and return up to `most`; an empty list when the queue is closed and empty."""
+        """Wait for messages and return up to `most`; an empty list when the queue is closed and empty."""
+        taken: list[Received] = []
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._held)
-            taken = [self._held.popleft() for _ in range(min(most, len(self._held)))]
-            self._bytes -= sum(received.size_bytes for received in taken)
-            metrics.QUEUE_BYTES.set(self._bytes)
+            while self._held and len(taken) < most:
+                batch, size_bytes = self._held.popleft()
+                part = batch[: most - len(taken)]
+                if len(part) < len(batch):
+                    rest = batch[len(part) :]
+                    rest_bytes = _size_bytes(rest)
+                    self._held.appendleft((rest, rest_bytes))
+                    size_bytes -= rest_bytes
+                taken += part
+                self._count(-size_bytes)
             self._changed.notify_all()
-            return taken
+        return taken
 
     def close(self) -> None:
         """Take nothing more; what is held can still be taken out."""
@@ -81,3 +76,11 @@ class Queue:
         if self._bytes < self._max_bytes:
             return None
         return f"full ({self._bytes} bytes): the broker is not read"
+
+    def _count(self, size_bytes: int) -> None:
+        self._bytes += size_bytes
+        metrics.QUEUE_BYTES.set(self._bytes)
+
+
+def _size_bytes(batch: Sequence[Received]) -> int:
+    return sum([len(received.payload) for received in batch]) + len(batch) * _OVERHEAD_BYTES

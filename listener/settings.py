@@ -15,6 +15,11 @@ class Settings(MqttSettings, HttpSettings, LogSettings, StoreSettings, ExtraTopi
     """The listener: stores what devices publish, and acknowledges it to the broker only then."""
 
     http_port: int = setting(8082, "TCP port of health and metrics; 0 takes a free one.", least=0, most=65535)
+    mqtt_reader: str = setting(
+        "auto",
+        "How messages are read: block (many at once, for speed), stock (paho one by one), auto: block where it goes.",
+        choices=("auto", "block", "stock"),
+    )
     batch_max_points: int = setting(5000, "Most points in one write.", least=1, most=100000)
     queue_max_bytes: int = setting(
         67108864, "Bytes of messages held in memory; beyond it the broker is not read any more.", least=65536

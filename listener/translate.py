@@ -36,12 +36,11 @@ class Translator:
         points: list[Point] = []
         for received in batch:
             try:
-                message = received.message
-                for fact in self._decoder.decode(received.topic, bytes(message.payload)):
+                for fact in self._decoder.decode(received.topic, received.payload):
                     if isinstance(fact, Refused):
                         self._rejections.add(received, Rejected(fact.message, fact.reason))
                     else:
-                        points += self._assembler.points(fact, message.retain, received.received_ns)
+                        points += self._assembler.points(fact, received.retain, received.received_ns)
             except Rejected as error:
                 self._rejections.add(received, error)
             except Exception as error:  # noqa: BLE001

@@ -10,8 +10,11 @@ import random
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -19,9 +22,12 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from prometheus_client import Counter, Gauge
 
 from service import logs, tls
+from service.block_client import BlockClient, unusable
+from service.errors import SettingsError
+from service.packets import Received, acknowledgements
 from service.settings import MqttSettings
 
-__all__ = ["Message", "NotConnected", "Publication", "Session"]
+__all__ = ["Batches", "Message", "NotConnected", "Publication", "Session"]
 
 Message = paho.MQTTMessage
 
@@ -35,6 +41,21 @@ CONNECTED = Gauge("mqtt_connected", "1 while the session with the broker stands.
 CONNECTS = Counter("mqtt_connects_total", "Times that the broker accepted a connection.")
 CERTIFICATE_ENDS = Gauge("mqtt_certificate_ends_seconds", "End of the broker's certificate, since 1970; 0: no TLS.")
 CALLBACK_ERRORS = Counter("mqtt_callback_errors_total", "Exceptions in message handlers.")
+
+
+@dataclass(frozen=True)
+class Batches:
+    """How a session that takes many messages gets them; they are acknowledged by `Session.ack` alone.
+
+    Attributes:
+        deliver: called on the network thread with messages in their order.
+        room: waits up to so many seconds and tells whether more may be delivered; until then the broker is not read.
+        reader: "block" (`service.block_client`), "stock" (paho as it comes), or "auto": block where it is possible.
+    """
+
+    deliver: Callable[[list[Received]], object]
+    room: Callable[[float], bool]
+    reader: str = "auto"
 
 
 class NotConnected(Exception):  # noqa: N818  (a state, like queue.Empty)
@@ -64,17 +85,17 @@ class Session:
         name: the service; the client id is `<prefix>-<name>`, fixed.
         subscriptions: (filter, QoS), made anew on every connect.
         on_message: called for each message on the network thread.
+        batches: instead of `on_message`, for many messages.
         on_connected: called on the network thread after the subscriptions were sent.
         on_disconnected: called on the network thread when the connection ends.
         persistent: the broker keeps the session and queues QoS 1 messages while the service is away.
-        manual_ack: messages are acknowledged by `ack`, not by themselves.
         max_inflight: most QoS 1 messages of ours without PUBACK.
 
     Attributes:
         refusal: why the broker or we refuse the connection, "" when it stands or nobody answers.
 
     Raises:
-        SettingsError: the CA's certificate cannot be used.
+        SettingsError: the CA's certificate cannot be used, or the reader that was asked for is not possible.
     """
 
     def __init__(
@@ -84,10 +105,10 @@ class Session:
         *,
         subscriptions: Sequence[tuple[str, int]] = (),
         on_message: Callable[[Message], None] | None = None,
+        batches: Batches | None = None,
         on_connected: Callable[[], None] | None = None,
         on_disconnected: Callable[[], None] | None = None,
         persistent: bool = False,
-        manual_ack: bool = False,
         max_inflight: int = 1000,
     ) -> None:
         self.address = f"{settings.mqtt_host}:{settings.mqtt_port}"
@@ -102,12 +123,10 @@ class Session:
         self._stopping = False
         self._accepted = False  # the broker has accepted the connection; it may not have granted the subscriptions yet
         self._log = logs.get("mqtt")
-        self._client = client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=f"{settings.mqtt_prefix.replace('/', '-')}-{name}",
-            clean_session=not persistent,
-            manual_ack=manual_ack,
-        )
+        self._batches = batches
+        self._link = 0  # the number of the connection
+        self._acking = threading.Lock()
+        self._client = client = self._make(f"{settings.mqtt_prefix.replace('/', '-')}-{name}", not persistent)
         client.max_inflight_messages_set(max_inflight)
         if settings.mqtt_user:
             client.username_pw_set(settings.mqtt_user, settings.mqtt_password)
@@ -162,13 +181,41 @@ class Session:
             raise NotConnected(self.problem())
         return Publication(info)
 
-    def ack(self, message: Message) -> None:
-        """Acknowledge a message (manual_ack).
+    def ack(self, received: Iterable[Received]) -> None:
+        """Acknowledge messages that came in batches, in the order in which they came; from any thread.
 
-        Only for messages of the connection that stands: packet ids begin anew with each, so an ack for an older one
-        could hit another message. The caller keeps count of connections.
+        Those of an earlier connection are left out: the broker delivers them again, and packet ids begin anew with
+        each connection, so theirs may by now belong to messages that nobody has stored.
         """
-        self._client.ack(message.mid, message.qos)
+        with self._acking:  # a connection that ends meanwhile takes with it what it has not sent
+            if isinstance(self._client, BlockClient):
+                if packets := acknowledgements(received, self._link):
+                    self._client.acknowledge(packets)
+                return
+            for one in received:
+                if one.link == self._link:
+                    self._client.ack(one.mid, one.qos)
+
+    def _make(self, client_id: str, clean: bool) -> paho.Client:
+        options: dict[str, Any] = {
+            "client_id": client_id,
+            "clean_session": clean,
+            "manual_ack": self._batches is not None,
+        }
+        if self._batches and self._batches.reader != "stock":
+            reason = unusable()
+            if not reason:
+                return BlockClient(partial(self._guarded, self._batches.deliver), self._batches.room, **options)
+            if self._batches.reader == "block":
+                raise SettingsError(f"mqtt_reader: 'block' does not go with this paho-mqtt: {reason} has changed")
+            self._log.warning("paho-mqtt has changed, messages are read one by one", changed=reason)
+        return paho.Client(CallbackAPIVersion.VERSION2, **options)
+
+    def _renew_link(self) -> None:
+        with self._acking:
+            self._link += 1
+            if isinstance(self._client, BlockClient):
+                self._client.link = self._link
 
     def _back_off(self) -> None:
         # paho doubles the delay without jitter: a fleet of services would come back in step. Giving it our own
@@ -192,6 +239,7 @@ class Session:
         self._failures = 0
         self.refusal = ""
         self._back_off()
+        self._renew_link()
         self._forget_unsent()
         self._accepted = True
         CONNECTS.inc()
@@ -246,6 +294,7 @@ class Session:
 
     def _disconnected(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         was_accepted, self._accepted = self._accepted, False
+        self._renew_link()  # now, as paho forgets later what it has not sent: no ack slips into the next connection
         self._up.clear()
         CONNECTED.set(0)
         self._back_off()
@@ -255,10 +304,24 @@ class Session:
                 self._guarded(self._on_disconnected)
 
     def _message(self, _client: Any, _userdata: Any, message: Message) -> None:
-        if self._handle:
+        if self._batches:
+            self._guarded(self._deliver_one, self._batches, message)
+        elif self._handle:
             self._guarded(self._handle, message)
 
-    def _guarded(self, function: Callable[..., None], *args: Any) -> None:
+    def _deliver_one(self, batches: Batches, message: Message) -> None:
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:  # MQTT 3.1.1 forbids it, but not every broker looks
+            topic = ""
+        while not isinstance(self._client, BlockClient) and not batches.room(1.0):
+            pass  # paho reads what its socket holds: the one way to stop it is to stay here
+        payload = bytes(message.payload)
+        batches.deliver(
+            [Received(topic, payload, message.retain, message.qos, message.mid, self._link, time.time_ns())]
+        )
+
+    def _guarded(self, function: Callable[..., object], *args: Any) -> None:
         try:
             function(*args)
         except Exception:  # noqa: BLE001  an exception would end paho's thread, and with it every later message

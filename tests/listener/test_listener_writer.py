@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import paho.mqtt.client as paho
 import pytest
 
 from contract.readings import encode_reading
@@ -24,9 +23,7 @@ POISON = 666
 
 def received(n: int, value: float = 1, topic: str = "pinloop/pot/reading/pot") -> Received:
     """Return a reading as the intake puts it into the queue; its packet id is `n`."""
-    message = paho.MQTTMessage(n, topic.encode())
-    message.payload = encode_reading(value, n, "k3f9")
-    return Received(message, topic, 0, NOW_NS + n)
+    return Received(topic, encode_reading(value, n, "k3f9"), False, 1, n, 0, NOW_NS + n)
 
 
 class Bench:
@@ -42,7 +39,7 @@ class Bench:
             Decoder("pinloop"),
             self.store,
             DeadLetters(self.dead_path),
-            lambda stored: self.acked.extend(one.message.mid for one in stored),
+            lambda stored: self.acked.extend(one.mid for one in stored),
             batch_max_points=100,
             dedup_window=4096,
         )
@@ -50,8 +47,7 @@ class Bench:
 
     def put(self, *messages: Received) -> None:
         """Queue messages, and start the writer when it is not at work yet: the first ones are one batch."""
-        for message in messages:
-            self.queue.put(message)
+        self.queue.put(messages)
         if not self.thread.is_alive():
             self.thread.start()
 
@@ -190,22 +186,3 @@ def test_a_bug_that_one_message_shows_does_not_stop_the_others(bench: Bench, mon
     bench.put(received(1), received(2), received(3))
     until(lambda: bench.acked == [1, 2, 3])
     assert bench.stored() == [1, 3]
-
-
-def test_a_full_queue_waits_and_a_closed_one_takes_nothing() -> None:
-    """The network thread stands still, so memory is bounded; closing lets it go."""
-    queue = Queue(1)
-    assert queue.put(received(1))
-    assert "full" in (queue.problem() or "")
-    answers: list[bool] = []
-    waiting = [threading.Thread(target=lambda n=n: answers.append(queue.put(received(n)))) for n in (2, 3)]
-    for thread in waiting:
-        thread.start()
-    assert len(queue.take(10)) == 1  # room for one of the two
-    until(lambda: answers == [True])
-    queue.close()
-    for thread in waiting:
-        thread.join(5)
-    assert answers == [True, False]
-    assert len(queue.take(10)) == 1
-    assert queue.take(10) == []

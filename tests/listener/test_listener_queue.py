@@ -1,0 +1,46 @@
+"""The queue between the network thread and the writer: whole batches, bounded memory."""
+
+import threading
+
+from listener.queue import Queue, Received
+from tests.support.wait import until
+
+
+def batch(*numbers: int) -> list[Received]:
+    return [Received("t", b"x" * 100, mid=n) for n in numbers]
+
+
+def test_batches_come_out_in_order_and_no_larger_than_asked() -> None:
+    """A batch is split where the taker's limit is."""
+    queue = Queue(1 << 20)
+    queue.put(batch(1, 2, 3, 4, 5))
+    queue.put(batch(6, 7))
+    assert [[one.mid for one in queue.take(most)] for most in (2, 4, 10)] == [[1, 2], [3, 4, 5, 6], [7]]
+    assert queue._bytes == 0
+
+
+def test_a_full_queue_has_no_room_until_something_is_taken() -> None:
+    """The network thread does not read meanwhile, so memory is bounded."""
+    queue = Queue(1000)
+    assert queue.room(0)
+    queue.put(batch(*range(3)))
+    assert not queue.room(0.01)
+    assert "full" in (queue.problem() or "")
+    answers: list[bool] = []
+    waiting = threading.Thread(target=lambda: answers.append(queue.room(5)))
+    waiting.start()
+    queue.take(1)
+    until(lambda: answers == [True])
+    waiting.join(5)
+    assert queue.problem() is None
+
+
+def test_a_closed_queue_takes_nothing_and_gives_what_it_holds() -> None:
+    """Who waits for room is let go: what it brings is dropped, and the broker keeps it."""
+    queue = Queue(1)
+    queue.put(batch(1))
+    queue.close()
+    assert queue.room(5)
+    assert not queue.put(batch(2))
+    assert [one.mid for one in queue.take(10)] == [1]
+    assert queue.take(10) == []
