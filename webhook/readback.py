@@ -29,6 +29,8 @@ _PATHS = {GRAFANA: "/api/alertmanager/grafana/api/v2/alerts", ALERTMANAGER: "/ap
 _TIMEOUT = urllib3.Timeout(connect=2, read=10)
 # About 50,000 alerts; more than that is not a list of alerts.
 _MOST_BYTES = 1 << 26
+# Grafana locks a user out after five wrong passwords within five minutes: the owner, too, if it is theirs.
+_CREDENTIALS_S = 600.0
 
 
 class Readback:
@@ -77,19 +79,22 @@ class Readback:
         return self._failure or None
 
     def _run(self) -> None:
-        while True:
-            self.read()
-            if self._stopping.wait(self._every_s):
-                return
+        while not self._stopping.wait(self.read()):
+            pass
 
-    def read(self) -> None:
-        """Read once and follow what it says; a failure is counted, told and forgotten."""
+    def read(self) -> float:
+        """Read once and follow what it says; return the seconds until the next read.
+
+        A failure is counted and told, and changes nothing.
+        """
         asked_s = time.time()
         failure, outcome = "", "ok"
         try:
             listed = active_alerts(self._fetch(), asked_s, self._source.name)
             may_end = self._clock() >= self._trusted_from_s
             self._sender.carry_out(lambda: self._follower.follow(listed, asked_s, time.time(), may_end))
+        except _CredentialsError as error:
+            failure, outcome = str(error), "credentials"
         except _RefusedError as error:
             failure, outcome = str(error), "refused"
         except ContractError as error:
@@ -109,12 +114,15 @@ class Readback:
             else:
                 self._log.info("active alerts are read", source=self._source.dialect, url=self._source.url)
         self._failure = failure
+        return max(self._every_s, _CREDENTIALS_S) if outcome == "credentials" else self._every_s
 
     def _fetch(self) -> bytes:
         url = self._source.url.rstrip("/") + _PATHS[self._source.dialect]
         answer = self._http.request("GET", url, headers=self._headers, redirect=False, preload_content=False)
         try:
             body = answer.read(_MOST_BYTES + 1)
+            if answer.status in (401, 403):
+                raise _CredentialsError(f"{url} answers {answer.status}: wrong user, password or token")
             if answer.status != 200:
                 raise _RefusedError(f"{url} answers {answer.status}")
             if len(body) > _MOST_BYTES:
@@ -127,6 +135,10 @@ class Readback:
 
 class _RefusedError(Exception):
     """It answered, and not with the list."""
+
+
+class _CredentialsError(_RefusedError):
+    """It does not know us."""
 
 
 def _credentials(source: Source) -> dict[str, str]:
