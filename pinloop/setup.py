@@ -69,7 +69,7 @@ class Secret:
 
 SECRETS = (
     Secret("console_password", ("hub",), "console; user `owner` for the API"),
-    Secret("grafana_password", ("grafana",), "Grafana, user `admin` (at its first start)"),
+    Secret("grafana_password", ("grafana", "webhook"), "Grafana, user `admin` (at its first start)"),
     Secret("influxdb_password", ("influxdb",), "InfluxDB, user `admin` (at its first start)"),
     Secret("operator_password", ("webhook", "hub"), "webhook, user `operator`"),
     Secret("alert_password", ("webhook", "rules", "grafana"), "webhook, user `alerts`: may post alerts only"),
