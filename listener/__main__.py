@@ -4,8 +4,10 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from inputs import load as load_inputs
 from listener.dead import DeadLetters
 from listener.decode import Decoder
+from listener.foreign import foreign
 from listener.intake import Intake
 from listener.queue import Queue
 from listener.scrape import Scraper
@@ -30,7 +32,8 @@ def main(argv: Sequence[str]) -> int:
     settings = load("listener", Settings, argv)
     logs.setup("listener", settings)
     try:
-        decoder = Decoder(settings.mqtt_prefix, settings.topics_extra)
+        inputs = load_inputs(settings.inputs_path)
+        decoder = Decoder(settings.mqtt_prefix, settings.topics_extra, foreign(inputs))
         store = open_store(settings)
         scraper = Scraper(settings.scrape, settings.scrape_every_s, store)
         queue = Queue(settings.queue_max_bytes)

@@ -10,7 +10,8 @@ from typing import TypeGuard
 from contract.limits import MAX_INTEGER
 from contract.presence import OFFLINE
 from listener import metrics
-from listener.decode import Commanded, Info, Readings, Reported, Said, Status
+from listener.clocks import Clocks
+from listener.decode import About, Commanded, Info, Readings, Reported, Said, Status
 from listener.identity import Identities
 from listener.pins import Pins
 from listener.sensors import Sensors
@@ -33,6 +34,8 @@ class Assembler:
     def __init__(self, dedup_window: int) -> None:
         self._identities = Identities(dedup_window)
         self._stamps = Stamps()
+        self._clocks = Clocks()
+        self._about: dict[tuple[str, str], str] = {}  # (device, what) -> text
         self._pins = Pins()
         self._sensors = Sensors()
 
@@ -62,6 +65,10 @@ class Assembler:
                 # Said again and again, unlike a status: a device that has been up for days still shows as online.
                 fields = {name: value for name in _INFO_FIELDS if _is_number(value := info.get(name))}
                 return [self._device(device, {"online": 1.0, **fields}, received_ns)]
+            case About(device, texts):
+                news = {what: text for what, text in texts.items() if self._about.get((device, what)) != text}
+                self._about.update({(device, what): text for what, text in news.items()})
+                return [self._device(device, news, received_ns)] if news else []
             case Commanded(device, pin, command):
                 return list(self._pins.desired(device, pin, command, self._stamps.stamp(device, received_ns)))
             case Reported(device, pin, state):
@@ -78,7 +85,10 @@ class Assembler:
 
     def _readings(self, readings: Readings, received_ns: int) -> Iterator[Point]:
         device = readings.device
-        for sample in readings.samples:
+        samples, source = self._clocks.settle(device, readings.samples, received_ns)
+        if self._clocks.mark(device, source, received_ns):
+            yield Point(DEVICES, (("device", device),), {"clock": source}, received_ns)
+        for sample in samples:
             # `n` counts from a start of the device: without the start's name it says nothing after the next one.
             fields: dict[str, float | str] = dict(sample.values)
             if sample.n is not None and sample.boot:
@@ -91,7 +101,7 @@ class Assembler:
             yield Point(READINGS, (("device", device),), fields, ts_ns)
             yield from self._sensors.points(device, sample.values, received_ns)
 
-    def _device(self, device: str, fields: Mapping[str, float], received_ns: int) -> Point:
+    def _device(self, device: str, fields: Mapping[str, float | str], received_ns: int) -> Point:
         return Point(DEVICES, (("device", device),), fields, self._stamps.stamp(device, received_ns))
 
 

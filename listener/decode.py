@@ -15,31 +15,18 @@ from contract import topics as t
 from contract.commands import Command, State, decode_command, decode_state
 from contract.errors import ContractError, TopicError
 from contract.presence import decode_info, decode_status
-from contract.readings import Sample, decode_reading, decode_readings
+from contract.readings import decode_reading, decode_readings
+from inputs.facts import About, Readings, Refused, Status
 from listener.errors import Rejected
 from service.errors import SettingsError
 from service.extra_topics import parse_extra
 from store.points import RESERVED
 
-__all__ = ["Commanded", "Decoder", "Fact", "Info", "Input", "Readings", "Refused", "Reported", "Said", "Status"]
+__all__ = [
+    "About", "Commanded", "Decoder", "Fact", "Info", "Input", "Readings", "Refused", "Reported", "Said", "Status",
+]  # fmt: skip
 
 _KINDS = (t.READING, t.READINGS, t.STATUS, t.INFO, t.PIN_SET, t.PIN_STATE)
-
-
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """Samples of one device, in their order."""
-
-    device: str
-    samples: list[Sample]
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """A device came, went, or sleeps: one of contract.presence.STATUSES."""
-
-    device: str
-    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +55,7 @@ class Reported:
     state: State
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """A part of a message that cannot be stored, though its other parts can: one line of several, say."""
-
-    message: str
-    reason: str
-
-
-Said = Readings | Status | Info | Commanded | Reported
+Said = Readings | Status | About | Info | Commanded | Reported
 Fact = Said | Refused
 
 
@@ -88,10 +67,12 @@ class Input:
         filter: the topic filter; subscribed to, and what it matches comes to `decode`, unless it is a topic of ours.
         decode: (topic, payload) -> facts, none when the message says nothing that is stored. Raises Rejected or
             ContractError for what it cannot read, and nothing else.
+        subscribed: False for what other parts of the listener hand over, and never the broker.
     """
 
     filter: str
     decode: Callable[[str, bytes], Sequence[Fact]]
+    subscribed: bool = True
 
 
 class Decoder:
@@ -118,7 +99,7 @@ class Decoder:
 
     def filters(self) -> list[str]:
         """Return the subscription filters for what is decoded here."""
-        return [*map(self._topics.every, _KINDS), *self._extra, *(one.filter for one in self._inputs)]
+        return [*map(self._topics.every, _KINDS), *self._extra, *(one.filter for one in self._inputs if one.subscribed)]
 
     def decode(self, topic: str, payload: bytes) -> Sequence[Fact]:
         """Return what a message says.

@@ -2,10 +2,10 @@
 
 import math
 
-__all__ = ["Stamps"]
+__all__ = ["LEAST_S", "MOST_AHEAD_S", "Stamps"]
 
-_LEAST_S = 1577836800.0  # 2020-01-01: a clock before it was never set
-_MOST_AHEAD_S = 86400.0
+LEAST_S = 1577836800.0  # 2020-01-01: a clock before it was never set
+MOST_AHEAD_S = 86400.0
 # A listener's clock that was this far ahead was wrong: times of receipt do not wait until it is that late.
 _EXCURSION_NS = 10 * 10**9
 _NS_PER_US = 1000
@@ -36,10 +36,10 @@ class Stamps:
             age_s: how long the sample waited in the device.
         """
         received_s = received_ns / 1e9
-        if t_s is not None and not (math.isfinite(t_s) and _LEAST_S <= t_s <= received_s + _MOST_AHEAD_S):
+        if t_s is not None and not (math.isfinite(t_s) and LEAST_S <= t_s <= received_s + MOST_AHEAD_S):
             t_s = None
         if t_s is None and age_s:
-            t_s = max(received_s - age_s, _LEAST_S)
+            t_s = max(received_s - age_s, LEAST_S)
         if t_s is not None:
             base_ns = round(t_s * 1e6) * _NS_PER_US
             if n is not None:

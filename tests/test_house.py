@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("contract", "service", "store", "listener", "rules", "webhook", "hub", "pinloop", "firmware")
+PACKAGES = ("contract", "service", "store", "inputs", "listener", "rules", "webhook", "hub", "pinloop", "firmware")
 
 # package -> the packages of ours that it may import, besides itself
 MAY_IMPORT = {
     "contract": set(),
     "service": {"contract"},
     "store": {"contract", "service"},
-    "listener": {"contract", "service", "store"},
-    "rules": {"contract", "service"},
+    "inputs": {"contract", "service"},
+    "listener": {"contract", "service", "store", "inputs"},
+    "rules": {"contract", "service", "inputs"},
     "webhook": {"contract", "service"},
     "hub": {"contract", "service", "store"},
     "pinloop": set(PACKAGES),
