@@ -1,0 +1,195 @@
+"""The bridge: declared devices on one side, their twins on the other, on a connection of its own.
+
+Its own, so that a message of other firmware at which the broker hangs up takes
+nothing of Pinloop's with it. It speaks for the declared devices only: the
+broker's rights for the user svc.webhook are made from the same file.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from contract.errors import ContractError
+from contract.topics import PIN_SET, Topics
+from service import logs
+from service.mqtt import Message as Received
+from service.mqtt import NotConnected, Session
+from service.settings import MqttSettings
+from webhook import metrics
+from webhook.foreign.model import Device, Message
+from webhook.foreign.twin import Twin
+from webhook.quarantine import Quarantine
+
+__all__ = ["Bridge", "Bridges"]
+
+_TICK_S = 0.2
+
+
+class Bridge:
+    """Runs the twins of one set of devices.
+
+    Args:
+        engaged: tells whether a command may still hold a (device, pin), from before.
+    """
+
+    def __init__(
+        self,
+        settings: MqttSettings,
+        topics: Topics,
+        devices: Mapping[str, Device],
+        engaged: Callable[[tuple[str, str]], bool],
+        quarantine: Quarantine,
+    ) -> None:
+        self.devices = devices
+        self._topics = topics
+        self._quarantine = quarantine
+        self._log = logs.get("foreign")
+        self._lock = threading.Lock()
+        self._twins = {
+            name: Twin(device, topics, [pin for pin in device.pins if engaged((name, pin))])
+            for name, device in devices.items()
+        }
+        # Several devices may share a topic: a custom one may read what a gateway says of all.
+        self._readers: dict[str, list[Twin]] = {}
+        for twin in self._twins.values():
+            for topic in twin.device.firmware.reads:
+                self._readers.setdefault(topic, []).append(twin)
+        sets = [topics.build(PIN_SET, name, pin) for name, device in devices.items() for pin in device.pins]
+        self._session = Session(
+            settings,
+            "webhook-foreign",
+            subscriptions=[(topic, 1) for topic in (*sets, *self._readers)],
+            on_message=self._message,
+            on_connected=self._connected,
+            on_disconnected=quarantine.disconnected,
+        )
+        self._new_link = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="foreign", daemon=True)
+
+    def start(self) -> None:
+        """Connect, in the background."""
+        self._session.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Disconnect; the devices stay as they are."""
+        self._stop.set()
+        self._thread.join(timeout=5)
+        self._session.stop()
+
+    def retire(self, names: Iterable[str]) -> None:
+        """End devices that are declared no more: their pins to the safe value, and nothing of them stays retained."""
+        with self._lock:
+            self._publish([message for name in names for message in self._twins[name].retire()], wait_s=2.0)
+
+    def problem(self) -> str | None:
+        """Say what is wrong with the connection, None when it stands."""
+        return self._session.problem()
+
+    def _connected(self) -> None:
+        with self._lock:
+            for twin in self._twins.values():
+                twin.forget()
+            self._new_link = True  # greeted when the broker has granted the subscriptions
+
+    def _run(self) -> None:
+        while not self._stop.wait(_TICK_S):
+            with self._lock:
+                now_s = time.monotonic()
+                self._publish([message for twin in self._twins.values() for message in twin.tick(now_s)])
+                if self._new_link and self._session.connected:
+                    self._new_link = False
+                    self._publish([message for twin in self._twins.values() for message in twin.greet()])
+
+    def _message(self, message: Received) -> None:
+        payload, retained = bytes(message.payload), bool(message.retain)
+        with self._lock:
+            for twin in self._readers.get(message.topic, ()):
+                try:
+                    self._publish(twin.heard(message.topic, payload, retained))
+                except ValueError as error:  # ContractError is one, and so is bad UTF-8
+                    self._refused(twin.device.name, message.topic, error)
+            if message.topic not in self._readers:
+                topic = self._topics.parse(message.topic)
+                try:
+                    self._publish(self._twins[topic.device].asked(topic.name, payload, retained, time.monotonic()))
+                except ContractError as error:
+                    self._refused(topic.device, message.topic, error)
+
+    def _refused(self, device: str, topic: str, error: Exception) -> None:
+        metrics.FOREIGN_REFUSED.labels(device).inc()
+        self._log.debug("message not understood", device=device, topic=topic, error=str(error))
+
+    def _publish(self, messages: Iterable[Message], wait_s: float = 0.0) -> None:
+        deadline = time.monotonic() + wait_s
+        for message in messages:
+            if self._quarantine.holds(message.topic):
+                continue
+            try:
+                publication = self._session.publish(message.topic, message.payload, qos=1, retain=message.retain)
+            except NotConnected:
+                return  # nothing is queued: the webhook sends what then holds once the twins have greeted
+            self._quarantine.sent(message.topic, publication)
+            if wait_s:
+                publication.wait(max(0.0, deadline - time.monotonic()))
+
+
+class Bridges:
+    """The bridge of the devices that are declared now, none while there are none.
+
+    Args:
+        engaged: as for Bridge.
+
+    Attributes:
+        quarantine: of what is sent to devices of other firmware.
+    """
+
+    def __init__(self, settings: MqttSettings, topics: Topics, engaged: Callable[[tuple[str, str]], bool]) -> None:
+        self.quarantine = Quarantine("foreign")
+        self._settings = settings
+        self._topics = topics
+        self._engaged = engaged
+        self._bridge: Bridge | None = None
+
+    def follow(self, devices: Mapping[str, Device]) -> None:
+        """Run the twins of these devices from now on."""
+        old = self._bridge
+        if dict(devices) == dict(old.devices if old else {}):
+            return
+        if old:
+            old.retire(old.devices.keys() - devices.keys())
+            old.stop()
+        self.quarantine.pardon()
+        self._bridge = (
+            Bridge(self._settings, self._topics, devices, self._engaged, self.quarantine) if devices else None
+        )
+        if self._bridge:
+            self._bridge.start()
+
+    def stop(self) -> None:
+        """Disconnect."""
+        if self._bridge:
+            self._bridge.stop()
+
+    def problem(self) -> str | None:
+        """Say what is wrong, None when all is well or nothing is declared; a check for `Health`."""
+        bridge = self._bridge
+        return bridge.problem() if bridge else None
+
+    def held(self, pin: tuple[str, str]) -> str:
+        """Say why nothing is sent to the pin for a while, "" when it is."""
+        bridge = self._bridge
+        device = bridge.devices.get(pin[0]) if bridge else None
+        if device is None or pin[1] not in device.pins:
+            return ""
+        resting = self.quarantine.topics()
+        if not resting:
+            return ""
+        topics = {message.topic for message in device.firmware.command(pin[1], 1, 1)}
+        return next((quarantined(topic, resting[topic]) for topic in sorted(topics & resting.keys())), "")
+
+
+def quarantined(topic: str, rest_s: float) -> str:
+    """Return the sentence about a topic in quarantine."""
+    return f"quarantine: the broker hangs up at {topic!r}; tried again in {rest_s:.0f} s"

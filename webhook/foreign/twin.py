@@ -1,0 +1,201 @@
+"""A device of other firmware on Pinloop's side of the broker: it behaves as ours do.
+
+Keeps leases, the order of `seq`, safe values and states for a firmware that
+knows none of them. Pure: messages and time in, messages out.
+
+What a state says (`why`):
+
+    command    the pin is what the standing command asks; or a release was sent and is not seen yet
+    released   nothing is asked, and the pin is at its safe value; `expired`: because a lease ended
+    local      somebody else switched it. While a command stands its seq is then 0, so the webhook asks again; without
+               one it is left alone: a lamp that a person switched on is no business of ours
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from contract.commands import COMMAND, EXPIRED, LOCAL, RELEASED, Command, State, decode_command
+from contract.payloads import encode
+from contract.presence import OFFLINE, ONLINE
+from contract.topics import INFO, PIN_STATE, STATUS, Topics
+from webhook.foreign.model import Device, Heard, Message
+
+__all__ = ["Twin"]
+
+
+@dataclass(slots=True)
+class _Held:
+    """What is known of a pin.
+
+    Attributes:
+        command: the one that stands.
+        until_s: when its lease ends, in the seconds of the caller's clock.
+        engaged: a command of ours may still hold it: only a report of the safe value after its end says otherwise.
+        reported: what the device said last; None: nothing since the connection stands.
+        followed: the greatest seq that the device is known to have followed.
+        expired: the last command ended with its lease.
+        told: the state that was published last.
+    """
+
+    engaged: bool
+    command: Command | None = None
+    until_s: float = 0.0
+    reported: float | None = None
+    followed: int = 0
+    expired: bool = False
+    told: bytes = b""
+
+
+class Twin:
+    """Stands in for one device.
+
+    Args:
+        engaged: the pins that a command of ours may still hold, from before this process.
+
+    Attributes:
+        online: whether the device is there, or thought to be.
+    """
+
+    def __init__(self, device: Device, topics: Topics, engaged: Iterable[str] = ()) -> None:
+        self.device = device
+        self.online = device.firmware.presumed_online
+        self._topics = topics
+        held = set(engaged)
+        self._pins = {name: _Held(name in held) for name in device.pins}
+
+    def forget(self) -> None:
+        """Forget what the device reported: the connection is new, and it may have changed meanwhile."""
+        self.online = self.device.firmware.presumed_online
+        for name, held in self._pins.items():
+            if name not in self.device.firmware.assumed:
+                held.reported = None
+            held.told = b""
+
+    def greet(self) -> list[Message]:
+        """Return what a device says when it connects; the webhook answers an info with every command that stands."""
+        states = [message for pin in self._pins for message in self._state(pin)]
+        return [self._status(), self._info(), *states, *self.device.firmware.queries]
+
+    def asked(self, pin: str, payload: bytes, retained: bool, now_s: float) -> list[Message]:
+        """Take a message on the pin's `set`.
+
+        A retained one switches nothing: nobody knows how old it is, and the webhook sends what still holds.
+
+        Raises:
+            ContractError: the payload is no command.
+        """
+        held = self._pins.get(pin)
+        if held is None:
+            return []
+        command = decode_command(payload)
+        if retained:
+            held.engaged = held.engaged or command is not None
+            return []
+        if command is None:
+            return self._release(pin, held, expired=False)
+        old = held.command
+        if old and old.epoch == command.epoch and command.seq < old.seq:
+            return []
+        held.command, held.until_s, held.expired, held.engaged = command, now_s + command.ttl_s, False, True
+        renewed = old is not None and old.value == command.value and held.reported == command.value and self.online
+        sent: list[Message] = []
+        if not renewed or self.device.pins[pin].dead_man:
+            sent += self.device.firmware.command(pin, command.value, command.ttl_s)
+        self._assume(pin, held, command.value)
+        return sent + (self._state(pin) if held.reported == command.value else [])
+
+    def heard(self, topic: str, payload: bytes, retained: bool) -> list[Message]:
+        """Take a message of the device.
+
+        Raises:
+            ValueError: it is not one that its firmware sends.
+        """
+        found: list[Message] = []
+        for one in self.device.firmware.reads[topic](payload):
+            found += self._presence(one, retained) if one.online is not None else self._report(one, retained)
+        return found
+
+    def tick(self, now_s: float) -> list[Message]:
+        """Return what follows from leases that ended."""
+        return [
+            message
+            for pin, held in self._pins.items()
+            if held.command and now_s >= held.until_s
+            for message in self._release(pin, held, expired=True)
+        ]
+
+    def retire(self) -> list[Message]:
+        """Return what ends the device at Pinloop: its pins are safe, and nothing of it stays retained."""
+        safe = [message for pin, held in self._pins.items() for message in self._release(pin, held, expired=False)]
+        ours = [message for message in safe if not message.topic.startswith(self._topics.prefix + "/")]
+        gone = [self._topics.build(PIN_STATE, self.device.name, pin) for pin in self._pins]
+        gone += [self._topics.build(kind, self.device.name) for kind in (INFO, STATUS)]
+        return ours + [Message(topic, b"", retain=True) for topic in gone]
+
+    def _release(self, pin: str, held: _Held, *, expired: bool) -> list[Message]:
+        held.command, held.expired = None, expired
+        if not held.engaged:
+            return self._state(pin)
+        safe = self.device.pins[pin].safe
+        sent = list(self.device.firmware.command(pin, safe, 0))
+        self._assume(pin, held, safe)
+        return sent + (self._state(pin) if held.reported == safe else [])
+
+    def _assume(self, pin: str, held: _Held, value: float) -> None:
+        if pin in self.device.firmware.assumed:
+            held.reported = value
+            held.engaged = held.command is not None
+
+    def _presence(self, one: Heard, retained: bool) -> list[Message]:
+        self.online = bool(one.online)
+        if not self.online or retained:
+            return [self._status(), *(message for pin in self._pins for message in self._state(pin))]
+        self.forget()  # it has just connected, perhaps after a restart
+        self.online = True
+        return self.greet()
+
+    def _report(self, one: Heard, retained: bool) -> list[Message]:
+        held = self._pins[one.pin]
+        held.reported = one.value
+        if held.command is None and one.value == self.device.pins[one.pin].safe:
+            held.engaged = False
+        if self.online or retained:  # what is retained does not say that the device is still there
+            return self._state(one.pin)
+        self.online = True
+        return [self._status(), *self._state(one.pin)]
+
+    def _state(self, pin: str) -> list[Message]:
+        held = self._pins[pin]
+        if held.reported is None or not self.online:
+            return []
+        payload = self._stated(pin, held, held.reported).encode()
+        if payload == held.told:
+            return []
+        held.told = payload
+        return [Message(self._topics.build(PIN_STATE, self.device.name, pin), payload, retain=True)]
+
+    def _stated(self, pin: str, held: _Held, value: float) -> State:
+        if held.command:
+            if value != held.command.value:
+                return State(value, 0, LOCAL)
+            held.followed = held.command.seq
+            return State(value, held.followed, COMMAND)
+        if value == self.device.pins[pin].safe:
+            return State(value, held.followed, EXPIRED if held.expired else RELEASED)
+        return State(value, held.followed, COMMAND if held.engaged else LOCAL)
+
+    def _status(self) -> Message:
+        word = ONLINE if self.online else OFFLINE
+        return Message(self._topics.build(STATUS, self.device.name), word.encode(), retain=True)
+
+    def _info(self) -> Message:
+        pins: dict[str, object] = {}
+        for name, pin in self.device.pins.items():
+            declared: dict[str, object] = {"safe": pin.safe, "default": pin.safe, **pin.guards}
+            if "payload" not in pin.where:
+                declared.update(min=0, max=1)
+            if name in self.device.firmware.assumed:
+                declared["assumed"] = True
+            pins[name] = declared
+        info = {"fw": self.device.kind, "sensors": {}, "pins": pins}
+        return Message(self._topics.build(INFO, self.device.name), encode(info), retain=True)

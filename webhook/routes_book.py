@@ -1,0 +1,141 @@
+"""The route book: routes.yml as it is in force, read again when it changes or on SIGHUP.
+
+A file with a mistake never replaces one that works: the old routes and devices
+stay in force, and the mistake is told in the log, in /readyz and by a counter.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from contract.topics import Topics
+from service import logs
+from service.document import DocumentError, Problem
+from webhook import metrics
+from webhook.dialects import Notification
+from webhook.routes import targets_of
+from webhook.routes_file import RoutesFile, load_routes
+from webhook.targets import Target
+
+__all__ = ["RouteBook"]
+
+_LOOK_S = 1.0
+
+_Signature = tuple[int, int, int] | None
+
+
+class RouteBook:
+    """Routes and devices of a file.
+
+    Args:
+        on_change: called with what is in force from now on, after each load that worked but the first.
+
+    Attributes:
+        file: what is in force.
+        problems: of the file as it is now; empty when it is what is in force.
+
+    Raises:
+        DocumentError: the file has mistakes: at the start there is nothing older to go on with.
+    """
+
+    def __init__(
+        self, path: Path, topics: Topics, on_change: Callable[[RoutesFile], None] = lambda _file: None
+    ) -> None:
+        self.path = path
+        self.problems: list[Problem] = []
+        self._topics = topics
+        self._on_change = on_change
+        self._log = logs.get("routes")
+        self._wanted = threading.Event()
+        self._stopping = False
+        self._seen = self._tried = self._signature()
+        self.file = load_routes(path, topics)
+        self._loaded_s = time.time()
+        self._told()
+        self._thread = threading.Thread(target=self._run, name="routes", daemon=True)
+
+    def targets_of(self, notification: Notification) -> tuple[list[Target], str]:
+        """Return the targets and the slot that an alert asks for.
+
+        Raises:
+            ContractError: it asks for nothing that can be done.
+        """
+        return targets_of(notification, self.file.routes)
+
+    def start(self) -> None:
+        """Begin to look; called on the main thread, which alone may ask for signals."""
+        before = signal.getsignal(signal.SIGHUP)
+
+        def hang_up(number: int, frame: FrameType | None) -> None:
+            self._wanted.set()
+            if callable(before):  # another file of this service may be waiting for the same signal
+                before(number, frame)
+
+        signal.signal(signal.SIGHUP, hang_up)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopping = True
+        self._wanted.set()
+        self._thread.join(timeout=5)
+
+    def look(self) -> None:
+        """Load the file again when it is another than the one tried last, and stands still since the look before.
+
+        A file that is just being written could be read half: valid, with the last routes missing.
+        """
+        before, self._seen = self._seen, self._signature()
+        if self._seen != self._tried and self._seen == before:
+            self.reload()
+
+    def reload(self) -> bool:
+        """Load the file again; return whether what it says is in force."""
+        self._tried = self._signature()
+        try:
+            file = load_routes(self.path, self._topics)
+        except DocumentError as error:
+            self.problems = error.problems
+            metrics.ROUTES_RELOADS.labels("bad").inc()
+            for problem in error.problems:
+                self._log.error("mistake in the routes file", problem=str(problem))
+            self._log.error("the old routes stay in force", routes=len(self.file.routes), mistakes=len(error.problems))
+            return False
+        self.file, self.problems, self._loaded_s = file, [], time.time()
+        metrics.ROUTES_RELOADS.labels("ok").inc()
+        self._told()
+        self._on_change(file)
+        return True
+
+    def problem(self) -> str | None:
+        """Say what is wrong with the file, None when it is in force; a check for `Health`."""
+        if not self.problems:
+            return None
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._loaded_s))
+        return f"{len(self.problems)} mistake(s), the routes of {since} stay in force; first: {self.problems[0]}"
+
+    def _run(self) -> None:
+        while not self._stopping:
+            asked = self._wanted.wait(_LOOK_S)
+            self._wanted.clear()
+            if self._stopping:
+                return
+            try:
+                self.reload() if asked else self.look()
+            except Exception:  # noqa: BLE001  (whatever a new bridge may raise: the next look must come)
+                self._log.exception("the routes file could not be followed")
+
+    def _told(self) -> None:
+        self._log.info(
+            "routes in force", path=str(self.path), routes=len(self.file.routes), devices=sorted(self.file.devices)
+        )
+
+    def _signature(self) -> _Signature:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
