@@ -12,8 +12,8 @@ from service.mqtt import Session
 from service.settings import load
 from service.stop import stop_on_signals
 from service.usage import version
-from webhook.access.guard import ALERTS, OPERATOR, Guard
-from webhook.access.guard import ALERTS, OPERATOR, Guard
+from webhook.access.make import make_guard
+from webhook.access.tokens import Tokens
 from webhook.alerts import Alerts
 from webhook.api.alerts import alert_operations
 from webhook.api.app import make_app
@@ -90,13 +90,8 @@ def _serve(settings: Settings) -> int:
     ]
     facts = Facts(database, claims, commands, observed, settings.drift_s)
     alerts = Alerts(claims, sender, settings.legacy_actuate)
-    guard = Guard({ALERTS: settings.alert_password, OPERATOR: settings.operator_password})
-    operations = [
-        *alert_operations(alerts, facts),
-        *pin_operations(claims, facts, observed, sender, reconciler),
-    ]
-    alerts = Alerts(claims, sender, settings.legacy_actuate)
-    guard = Guard({ALERTS: settings.alert_password, OPERATOR: settings.operator_password})
+    tokens = Tokens(settings.tokens_path)
+    guard = make_guard(settings, tokens, settings.claims_path.with_suffix(".replays"))
     operations = [
         *alert_operations(alerts, facts),
         *pin_operations(claims, facts, observed, sender, reconciler),
@@ -104,6 +99,7 @@ def _serve(settings: Settings) -> int:
     app = make_app(guard.admit, settings.body_max_bytes, operations)
     server = HttpServer(settings, health, app, max_body_bytes=_READ_MOST_BYTES)
     health.add("broker", session.problem)
+    health.add("tokens", tokens.problem)
     health.add("reconciler", reconciler.problem)
     for source, readback in zip(sources, readbacks, strict=True):
         health.add_warning(f"{source.dialect} read-back", readback.problem)

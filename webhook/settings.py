@@ -8,6 +8,7 @@ from contract.limits import DEFAULT_TTL_S, MAX_TTL_S
 from contract.topics import check_device, check_name
 from service.errors import SettingsError
 from service.settings import HttpSettings, LogSettings, MqttSettings, setting
+from webhook.access.settings import AccessSettings, require_access
 from webhook.arbiter import PREFERENCES
 from webhook.targets import parse_targets
 
@@ -15,13 +16,11 @@ __all__ = ["Settings", "preferences_of", "require"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(MqttSettings, HttpSettings, LogSettings):
+class Settings(AccessSettings, MqttSettings, HttpSettings, LogSettings):
     """Takes alerts in, keeps claims on pins, and sends the commands that follow."""
 
     http_port: int = setting(8081, "TCP port to listen on; 0 takes a free one.", least=0, most=65535)
     claims_path: Path = setting(Path("data/claims.db"), "The claims database (SQLite).")
-    alert_password: str = setting("", "Password of the user `alerts`, who may only POST /alert.", secret=True)
-    operator_password: str = setting("", "Password of the user `operator`, who may do everything else.", secret=True)
     ttl_s: int = setting(
         DEFAULT_TTL_S, "Lease of a command in seconds; renewed after a third of it.", least=1, most=MAX_TTL_S
     )
@@ -61,16 +60,9 @@ def require(settings: Settings) -> None:
     """Check what single values cannot say.
 
     Raises:
-        SettingsError: a password is missing or both are the same, or `legacy_actuate` is outside its grammar.
+        SettingsError: a secret is missing or cannot be used, or `legacy_actuate` is outside its grammar.
     """
-    for name in ("alert_password", "operator_password"):
-        if not getattr(settings, name):
-            raise SettingsError(
-                f"--{name.replace('_', '-')}: is missing; generate one with `openssl rand -hex 16` and give it as "
-                f"PINLOOP_{name.upper()} or in a file named by PINLOOP_{name.upper()}_FILE"
-            )
-    if settings.alert_password == settings.operator_password:
-        raise SettingsError("--operator-password: must differ from the alert password, which every sender knows")
+    require_access(settings)
     if settings.legacy_actuate:
         try:
             parse_targets(settings.legacy_actuate, "--legacy-actuate")

@@ -6,7 +6,7 @@ from flask import request
 
 from webhook.access.scopes import ALERT, READ
 from webhook.alerts import Alerts
-from webhook.api import shapes
+from webhook.api import bodies, shapes
 from webhook.api.operations import Operations
 from webhook.facts import Facts
 
@@ -18,7 +18,7 @@ def alert_operations(alerts: Alerts, facts: Facts) -> Operations:
     api = Operations()
 
     @api.operation(
-        "POST", "/alert", scope=ALERT, body=shapes.NOTIFICATION, answer=shapes.Taken, refuses=(400, 413, 415, 503)
+        "POST", "/alert", scope=ALERT, body=bodies.NOTIFICATION, answer=shapes.Taken, refuses=(400, 413, 415, 503)
     )
     def post_alert() -> dict[str, Any]:
         """Take alerts of Grafana, Alertmanager or Grafana's legacy channel."""

@@ -5,9 +5,11 @@ from typing import Any
 
 from flask import request
 
+from contract.limits import MAX_BY_CHARS
 from contract.topics import check_device, check_name
-from webhook.access.scopes import ACTUATE, READ
-from webhook.api import shapes
+from webhook.access.guard import OPERATOR, caller
+from webhook.access.scopes import ACTUATE, READ, Caller
+from webhook.api import bodies, shapes
 from webhook.api.operations import Operations
 from webhook.claims import Claims
 from webhook.commands import Pin
@@ -53,7 +55,7 @@ def pin_operations(
         "PUT",
         "/pins/{device}/{pin}",
         scope=ACTUATE,
-        body=shapes.ManualClaim,
+        body=bodies.MANUAL_CLAIM,
         answer=shapes.Pin,
         refuses=(400, 413, *_OF_A_PIN),
     )
@@ -61,7 +63,8 @@ def pin_operations(
         """Put a person's claim on a pin, for a time that ends."""
         which, now_s = known(device, pin), time.time()
         claim = decode_claim(request.get_data(cache=False), which, observed.pins.get(device, {}).get(pin, {}), now_s)
-        sender.carry_out(lambda: claims.hold(claim, now_s))
+        signed = claim._replace(source=_signed(claim.source, claim.slot, caller()))
+        sender.carry_out(lambda: claims.hold(signed, now_s))
         return facts.pin(which, time.time())
 
     @api.operation("DELETE", "/pins/{device}/{pin}", scope=ACTUATE, answer=shapes.Pin, refuses=_OF_A_PIN)
@@ -89,3 +92,11 @@ def pin_operations(
         raise Refusal(404, "unknown", f"device: {device!r} is not known: no device of that name has said what it is")
 
     return api
+
+
+def _signed(by: str, slot: str, who: Caller) -> str:
+    """Return a claim's source: whoever has a token cannot leave its name out."""
+    if not who.token:
+        return by
+    end = who.name if by == OPERATOR else f" via {who.name}"
+    return end if by == OPERATOR else by[: MAX_BY_CHARS - len(slot) - 1 - len(end)] + end

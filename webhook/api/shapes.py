@@ -3,15 +3,13 @@
 Times are seconds since 1970. Handlers build plain dicts; tests/webhook/test_openapi.py holds them to these.
 """
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from msgspec import Meta
 
 __all__ = [
-    "NOTIFICATION",
     "AlertList",
     "ClaimList",
-    "ManualClaim",
     "Pin",
     "PinList",
     "Taken",
@@ -144,7 +142,3 @@ class Why(Pin):
     text: str
     claims: list[Claim]
     changes: list[Change]
-
-
-ManualClaim: dict[str, Any] = {}
-NOTIFICATION: dict[str, Any] = {}

@@ -1,0 +1,85 @@
+"""Signatures: HMAC-SHA256 over time and body, as Grafana 12 and later sign their notices.
+
+The sender signs `<seconds since 1970>:<body>` and sends the lowercase hex
+digest and the seconds in two headers. A signature without a time could be
+used for ever and is refused. A signature counts once: the same body signed
+again (by the other Grafana of a pair, or at the next repetition) carries
+another time and so another signature.
+
+Sources: Grafana's receivers, http/hmac.go; Grafana names the header
+X-Grafana-Alerting-Signature in its documentation and X-Grafana-Alert-Signature
+in its code, and has no default for the header with the time.
+"""
+
+import hashlib
+import hmac
+import re
+
+from werkzeug.datastructures import Headers
+
+from webhook.access.replays import Full, Replays
+from webhook.problems import Refusal
+
+__all__ = ["HEADERS", "WINDOW_S", "Signatures", "sign"]
+
+HEADERS = ("X-Grafana-Alerting-Signature", "X-Grafana-Alert-Signature")
+WINDOW_S = 300
+_HEX = re.compile(r"[0-9a-f]{64}")
+_SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
+
+
+def sign(key: bytes, seconds: str, body: bytes) -> bytes:
+    """Return the signature, 32 bytes."""
+    digest = hmac.new(key, seconds.encode() + b":", hashlib.sha256)
+    digest.update(body)
+    return digest.digest()
+
+
+class Signatures:
+    """Checks signatures.
+
+    Args:
+        key: the secret that sender and webhook share.
+        timestamp_header: name of the header with the time.
+        replays: those that were used.
+    """
+
+    def __init__(self, key: str, timestamp_header: str, replays: Replays) -> None:
+        self._key = key.encode()
+        self._timestamp_header = timestamp_header
+        self._replays = replays
+
+    def given(self, headers: Headers) -> bool:
+        """Tell whether the request carries a signature, right or wrong."""
+        return any(name in headers for name in HEADERS)
+
+    def check(self, headers: Headers, body: bytes, now_s: float) -> None:
+        """Return when the request is signed, fresh, and not seen before.
+
+        Raises:
+            Refusal: 401, or 429 when it cannot be remembered.
+        """
+        given = {headers[name].strip().lower() for name in HEADERS if name in headers}
+        seconds = headers.get(self._timestamp_header, "")
+        if not given:
+            raise Refusal(401, "signature", f"{HEADERS[0]}: is missing")
+        if not _SECONDS.fullmatch(seconds):
+            rule = "is missing or not whole seconds since 1970; name this header in the sender's HMAC settings"
+            raise Refusal(401, "timestamp", f"{self._timestamp_header}: {rule}")
+        text = given.pop()
+        expected = sign(self._key, seconds, body)
+        if given or not _HEX.fullmatch(text) or not hmac.compare_digest(bytes.fromhex(text), expected):
+            raise Refusal(401, "signature", f"{HEADERS[0]}: is not the signature of this time and body")
+        # Only who has the key learns that the clocks differ.
+        apart_s = round(now_s - int(seconds))
+        if abs(apart_s) > WINDOW_S:
+            rule = f"is {apart_s} s behind this clock, more than {WINDOW_S}: look at both clocks"
+            raise Refusal(401, "timestamp", f"{self._timestamp_header}: {seconds} {rule}")
+        try:
+            first = self._replays.first_use(expected, int(seconds) + WINDOW_S, now_s)
+        except Full:
+            raise Refusal(
+                429, "replays_full", "signature: too many in 5 minutes to remember all", Retry_After="30"
+            ) from None
+        if not first:
+            raise Refusal(401, "replay", f"{HEADERS[0]}: was used before")
