@@ -13,10 +13,11 @@ import msgspec
 
 from contract.errors import ContractError
 from webhook.arbiter import ALERT, HIGH, PERSON, UNKNOWN, Claim, desired, ranked
-from webhook.commands import Commands, Pin, PinCommand
+from webhook.commands import RELEASE, Commands, Pin, PinCommand, Wish
 from webhook.database import Database
 from webhook.dialects import IGNORED, RESOLVED, Notification
 from webhook.episodes import CLAIMED, RENEWED, WITHDRAWN, judge
+from webhook.holds import Holds
 from webhook.routes import targets_of
 from webhook.targets import Target
 
@@ -24,6 +25,9 @@ __all__ = ["Claims", "Result"]
 
 # Alerts that were not heard of for a week are forgotten, with the wish for the safe value that they may have left.
 _FORGET_ALERTS_S = 7 * 86400
+# The log of changes: so long, and so many.
+_LOG_S = 365 * 86400
+_LOG_CHANGES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Claims:
         preferences: pin -> preference within a slot; `high` for the others.
         claim_ttl_s: seconds after which an alert's claim ends unless it is asserted again.
         asked: returns the targets and the slot that an alert asks for, or raises ContractError.
+        holds: the guards, None for none.
+        log_s, log_changes: the age in seconds and the number of changes that the log keeps.
     """
 
     def __init__(
@@ -55,8 +61,14 @@ class Claims:
         preferences: Mapping[Pin, str],
         claim_ttl_s: float,
         asked: Callable[[Notification], tuple[list[Target], str]] = targets_of,
+        holds: Holds | None = None,
+        log_s: float = _LOG_S,
+        log_changes: int = _LOG_CHANGES,
     ) -> None:
         self._asked = asked
+        self._holds = holds
+        self._log_s = log_s
+        self._log_changes = log_changes
         self._database = database
         self._connection = database.connection
         self._commands = commands
@@ -106,7 +118,19 @@ class Claims:
                     self._connection.execute(
                         "UPDATE alerts SET outcome = 'expired' WHERE fingerprint = ?", (row["owner"],)
                     )
-                return self._settle({(row["device"], row["pin"]): f"{row['source']}: expired" for row in ended}, now_s)
+                causes = {(row["device"], row["pin"]): f"{row['source']}: expired" for row in ended}
+                return self._settle(causes, now_s, ended=True)
+
+    def look_again(self, now_s: float) -> list[PinCommand]:
+        """Let the guards look at the pins whose time has come; return the commands to send."""
+        if self._holds is None:
+            return []
+        with self._database.lock:
+            due = self._holds.due(now_s)
+            if not due:
+                return []
+            with self._database.transaction():
+                return self._settle(dict.fromkeys(due, "guard"), now_s)
 
     def lapse(self, fingerprints: Iterable[str], cause: str, now_s: float) -> list[PinCommand]:
         """End the claims of alerts as if their time were over (a repetition claims anew); return the commands."""
@@ -128,6 +152,15 @@ class Claims:
             self._connection.execute("UPDATE claims SET until_s = until_s + ?", (step_s,))
             self._connection.execute("UPDATE alerts SET seen_s = seen_s + ?", (step_s,))
             self._commands.shift(step_s)
+            if self._holds:
+                self._holds.shift(step_s)
+
+    def adopt(self, now_s: float) -> list[PinCommand]:
+        """Decide anew for the pins whose dry-run or limits may be others than before; return the commands to send."""
+        with self._database.transaction():
+            touched = dict.fromkeys(self._holds.configured() if self._holds else (), "webhook started")
+            touched.update(dict.fromkeys(self._commands.of_other_mode(), "dry-run was switched"))
+            return self._settle(touched, now_s)
 
     def reissue(self, pins: Iterable[Pin], now_s: float) -> list[PinCommand]:
         """Return the commands of `pins` anew: with what the claims say now, a greater seq and a fresh lease."""
@@ -138,7 +171,9 @@ class Claims:
         """Forget what is too old; return the commands to send."""
         before_s = now_s - _FORGET_ALERTS_S
         with self._database.transaction():
-            self._commands.prune()
+            self._commands.prune(now_s - self._log_s, self._log_changes)
+            if self._holds:
+                self._holds.prune(now_s)
             forgotten = self._rows(
                 "SELECT device, pin, owner FROM claims JOIN alerts ON owner = fingerprint WHERE seen_s < ?", before_s
             )
@@ -257,17 +292,34 @@ class Claims:
     def _on(self, pin: Pin) -> list[Claim]:
         return [Claim(*row) for row in self._rows("SELECT * FROM claims WHERE device = ? AND pin = ?", *pin)]
 
-    def _settle(self, touched: Mapping[Pin, str], now_s: float, *, again: bool = False) -> list[PinCommand]:
-        """Arbitrate each touched pin (pin -> cause); return the commands to send."""
+    def _wish(self, pin: Pin) -> Wish:
+        """Return what the claims on the pin ask for."""
+        winner = desired(self._on(pin), self._preferences.get(pin, HIGH))
+        if winner is None:
+            return RELEASE
+        value = self._safe(pin) if winner.slot == UNKNOWN else winner.value
+        if value is None:
+            return RELEASE  # a safe value that only the device knows
+        return Wish(value, winner.slot, winner.source, winner.until_s)
+
+    def _settle(
+        self, touched: Mapping[Pin, str], now_s: float, *, again: bool = False, ended: bool = False
+    ) -> list[PinCommand]:
+        """Arbitrate each touched pin (pin -> cause), past its guards; return the commands to send.
+
+        Args:
+            again: send also what says nothing new.
+            ended: claims ended because nobody renewed them.
+        """
         commands: list[PinCommand] = []
-        for pin, cause in touched.items():
-            winner = desired(self._on(pin), self._preferences.get(pin, HIGH))
-            value = winner.value if winner else None
-            if winner and winner.slot == UNKNOWN:
-                value = self._safe(pin)
-            if value is None:
-                winner = None  # released: no claim, or a safe value that only the device knows
-            command = self._commands.follow(pin, winner, value, cause, now_s, again)
+        for pin, cause in (self._holds.with_rivals(touched) if self._holds else touched).items():
+            wish = self._wish(pin)
+            if self._holds:
+                allowed = self._holds.allowed(pin, wish, self._wish, cause, ended, now_s)
+                if allowed is None:
+                    continue
+                wish, cause = allowed
+            command = self._commands.follow(pin, wish, cause, now_s, again and pin in touched)
             if command:
                 commands.append(command)
         return commands

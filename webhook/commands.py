@@ -7,21 +7,40 @@ stored before it is sent, so that it grows across crashes too.
 import math
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from webhook.arbiter import Claim
 from webhook.database import Database
 
-__all__ = ["Commands", "Pin", "PinCommand"]
+__all__ = ["RELEASE", "Commands", "Pin", "PinCommand", "Wish", "change_facts"]
 
 Pin = tuple[str, str]
 """A device id and the name of one of its pins."""
 
 # A lease outlives its claim by no more than this: long enough for the webhook's own release to come first.
 _GRACE_S = 5
-_MAX_CHANGES = 100_000
-_COLUMNS = "device, pin, value, slot, source, seq, ttl_s, changed_s, at_s, acked_s"
+_COLUMNS = "device, pin, value, slot, source, seq, ttl_s, changed_s, at_s, acked_s, dry_run"
+# The log is read in pages, so that a long one does not hold up the commands.
+_PAGE = 500
+
+
+class Wish(NamedTuple):
+    """What a pin is to be, and who says so.
+
+    Attributes:
+        value: None releases the pin.
+        slot, source: of the claim that wins, "" when there is none.
+        until_s: when that claim ends, seconds since 1970; None: by itself never.
+    """
+
+    value: float | None
+    slot: str
+    source: str
+    until_s: float | None = None
+
+
+RELEASE = Wish(None, "", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +55,7 @@ class PinCommand:
         changed_s: when the value became what it is, seconds since 1970.
         at_s: when it was last sent or meant to be, seconds since 1970.
         acked_s: when the broker acknowledged it; None: not yet.
+        dry_run: it was decided and not sent.
     """
 
     device: str
@@ -48,58 +68,75 @@ class PinCommand:
     changed_s: float
     at_s: float
     acked_s: float | None = None
+    dry_run: bool = False  # from the database as 0 or 1
 
 
 class Commands:
     """The tables `commands` and `changes`; the caller holds the database's lock or a transaction.
 
     Args:
-        ttl_s: the longest lease.
+        ttl_s: the longest lease, seconds.
         reported_seq: the `seq` that a pin's device reported last, 0 for none.
+        dry_run: whether the pin's commands are only decided.
     """
 
-    def __init__(self, database: Database, ttl_s: int, reported_seq: Callable[[Pin], int] = lambda _pin: 0) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ttl_s: int,
+        reported_seq: Callable[[Pin], int] = lambda _pin: 0,
+        dry_run: Callable[[Pin], bool] = lambda _pin: False,
+    ) -> None:
+        self._database = database
         self._connection = database.connection
-        self._ttl_s = ttl_s
+        self.ttl_s = ttl_s
         self._reported_seq = reported_seq
+        self._dry_run = dry_run
 
-    def follow(
-        self, pin: Pin, winner: Claim | None, value: float | None, cause: str, now_s: float, again: bool
-    ) -> PinCommand | None:
-        """Make the pin's command follow from the winning claim; return it when it is to be sent.
+    def follow(self, pin: Pin, wish: Wish, cause: str, now_s: float, again: bool) -> PinCommand | None:
+        """Make the pin's command what is wished; return it when it is to be sent.
 
         Args:
-            winner: the claim that wins, None releases the pin.
-            value: what it asks for, None releases the pin.
             cause: why, for the log.
             again: send it also when it says nothing new (a fresh seq and lease).
         """
         old = self.of(pin)
-        slot, source = (winner.slot, winner.source) if winner else ("", "")
-        before = (old.value, old.slot, old.source) if old else (None, "", "")
-        same = before == (value, slot, source)
-        if same and not again:
+        value, slot, source = wish.value, wish.slot, wish.source
+        dry_run = self._dry_run(pin)
+        before = (old.value, old.slot, old.source, old.dry_run) if old else (None, "", "", dry_run)
+        same = before == (value, slot, source, dry_run)
+        if same and (not again or dry_run):
             return None
         # Also beyond what the device knows: an older copy of this database must not make it deaf.
         seq = max(int(now_s * 1000), old.seq + 1 if old else 0, self._reported_seq(pin) + 1)
-        ttl_s = self._ttl_s
-        if winner and winner.until_s is not None:
-            ttl_s = max(1, min(ttl_s, math.ceil(winner.until_s - now_s) + _GRACE_S))
-        # Jitter keeps a thousand leases that began together from being renewed together.
-        renew_s = now_s + ttl_s / 3 * random.uniform(0.85, 1.0) if value is not None else None  # noqa: S311
+        ttl_s = self.ttl_s
+        if wish.until_s is not None:
+            ttl_s = max(1, min(ttl_s, math.ceil(wish.until_s - now_s) + _GRACE_S))
+        # Jitter: a thousand leases that began together are not renewed together, and after a few rounds evenly.
+        renew_s = now_s + ttl_s / 3 * random.uniform(0.5, 1.0)  # noqa: S311
         changed_s = old.changed_s if old and old.value == value else now_s
-        command = PinCommand(*pin, value, slot, source, seq, ttl_s, changed_s, now_s)
+        command = PinCommand(*pin, value, slot, source, seq, ttl_s, changed_s, now_s, dry_run=dry_run)
         self._connection.execute(
-            "REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)",
-            (*pin, value, slot, source, seq, ttl_s, changed_s, now_s, renew_s),
-        )
+            "REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
+            (
+                *pin, value, slot, source, seq, ttl_s, changed_s, now_s,
+                None if value is None or dry_run else renew_s, dry_run,
+            ),
+        )  # fmt: skip
         if not same:
-            self._connection.execute(
-                "INSERT INTO changes (at_s, device, pin, value, slot, source, reason, seq)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (now_s, *pin, value, slot, source, cause, seq),
-            )
+            self._log(pin, wish, cause, seq, now_s, "", dry_run)
         return command
+
+    def held(self, pin: Pin, wish: Wish, cause: str, guard: str, now_s: float) -> None:
+        """Write into the log that a guard holds a wish back."""
+        self._log(pin, wish, f"{cause}; held by {guard}", 0, now_s, guard, self._dry_run(pin))
+
+    def _log(self, pin: Pin, wish: Wish, reason: str, seq: int, now_s: float, guard: str, dry_run: bool) -> None:
+        self._connection.execute(
+            "INSERT INTO changes (at_s, device, pin, value, slot, source, reason, seq, held_by, dry_run)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (now_s, *pin, wish.value, wish.slot, wish.source, reason, seq, guard, dry_run),
+        )
 
     def due(self, now_s: float, most: int) -> list[Pin]:
         """Return up to `most` pins whose command is to be renewed, the longest overdue first.
@@ -128,8 +165,8 @@ class Commands:
             "UPDATE commands SET acked_s = ? WHERE device = ? AND pin = ? AND seq = ?", (at_s, *pin, seq)
         )
         self._connection.execute(
-            "UPDATE changes SET acked_s = ? WHERE id = (SELECT max(id) FROM changes WHERE device = ? AND pin = ?)"
-            " AND acked_s IS NULL AND seq <= ?",
+            "UPDATE changes SET acked_s = ? WHERE id = (SELECT max(id) FROM changes WHERE device = ? AND pin = ?"
+            " AND held_by = '' AND NOT dry_run) AND acked_s IS NULL AND seq <= ?",
             (at_s, *pin, seq),
         )
 
@@ -144,9 +181,9 @@ class Commands:
             Seconds from the command to this report; None when it reports nothing new.
         """
         row = self._connection.execute(
-            "SELECT * FROM changes WHERE device = ? AND pin = ? ORDER BY id DESC LIMIT 1", pin
+            "SELECT * FROM changes WHERE device = ? AND pin = ? AND held_by = '' ORDER BY id DESC LIMIT 1", pin
         ).fetchone()
-        if row is None or row["reported_s"] is not None or row["value"] != value:
+        if row is None or row["dry_run"] or row["reported_s"] is not None or row["value"] != value:
             return None
         if value is not None and seq < row["seq"]:
             return None
@@ -165,6 +202,10 @@ class Commands:
         """Return the commands that stand at the device's pins."""
         return self._by_pin("WHERE device = ?", device)
 
+    def of_other_mode(self) -> list[Pin]:
+        """Return the pins whose command was made with dry-run the other way."""
+        return [pin for pin, command in self.all().items() if command.dry_run != self._dry_run(pin)]
+
     def all(self) -> dict[Pin, PinCommand]:
         """Return the commands that stand, by pin."""
         return self._by_pin("")
@@ -179,6 +220,47 @@ class Commands:
             "SELECT * FROM changes WHERE device = ? AND pin = ? ORDER BY id DESC LIMIT ?", (*pin, most)
         ).fetchall()
 
-    def prune(self) -> None:
-        """Drop the oldest changes beyond the limit of the log."""
-        self._connection.execute("DELETE FROM changes WHERE id <= (SELECT max(id) FROM changes) - ?", (_MAX_CHANGES,))
+    def log(self, after: int, since_s: float, pin: Pin | None = None) -> Iterator[dict[str, Any]]:
+        """Yield the log as it is read, the oldest first, without holding the database in between.
+
+        Args:
+            after: the `id` of the last change that is known already, 0 for none.
+            since_s: no older ones, seconds since 1970.
+            pin: only of this one.
+        """
+        where, values = ("AND device = ? AND pin = ?", pin) if pin else ("", ())
+        while True:
+            with self._database.lock:
+                rows = self._connection.execute(
+                    f"SELECT * FROM changes WHERE id > ? AND at_s >= ? {where} ORDER BY id LIMIT ?",  # noqa: S608
+                    (after, since_s, *values, _PAGE),
+                ).fetchall()
+            yield from (change_facts(row) for row in rows)
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1]["id"]
+
+    def prune(self, before_s: float, most: int) -> None:
+        """Drop the changes from before `before_s` (seconds since 1970), and the oldest beyond `most`."""
+        self._connection.execute(
+            "DELETE FROM changes WHERE at_s < ? OR id <= (SELECT max(id) FROM changes) - ?", (before_s, most)
+        )
+
+
+def change_facts(row: sqlite3.Row) -> dict[str, Any]:
+    """Return a change of the log as the API shows it."""
+    return {
+        "id": row["id"],
+        "device": row["device"],
+        "pin": row["pin"],
+        "at_s": row["at_s"],
+        "value": row["value"],
+        "slot": row["slot"],
+        "source": row["source"],
+        "reason": row["reason"],
+        "seq": row["seq"],
+        "held_by": row["held_by"] or None,
+        "dry_run": bool(row["dry_run"]),
+        "acked_at_s": row["acked_s"],
+        "reported_at_s": row["reported_s"],
+    }

@@ -64,6 +64,29 @@ _MIGRATIONS = (
     -- Senders whose active alerts are read back, and where from.
     CREATE TABLE senders (sender TEXT PRIMARY KEY, read_at TEXT NOT NULL) WITHOUT ROWID;
     """,
+    """
+    -- What guards remember of the pins that have some: when their command last went between on and off, the wish that
+    -- waits (held_by: the guard, "" for none), and when to look again.
+    CREATE TABLE guards (
+        device TEXT NOT NULL, pin TEXT NOT NULL, switched_s REAL, look_s REAL, held_by TEXT NOT NULL, held_until_s REAL,
+        held_since_s REAL, held_value NUMERIC, held_slot TEXT NOT NULL, held_source TEXT NOT NULL,
+        held_cause TEXT NOT NULL,
+        PRIMARY KEY (device, pin)
+    ) WITHOUT ROWID;
+    CREATE INDEX guards_look ON guards (look_s);
+
+    -- When those pins were switched on, within the last hour.
+    CREATE TABLE starts (device TEXT NOT NULL, pin TEXT NOT NULL, at_s REAL NOT NULL);
+    CREATE INDEX starts_pin ON starts (device, pin, at_s);
+
+    -- dry_run: decided and not sent. held_by: the guard that held the change back, "" for a change that was made.
+    ALTER TABLE commands ADD COLUMN dry_run INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE changes ADD COLUMN dry_run INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE changes ADD COLUMN held_by TEXT NOT NULL DEFAULT '';
+    CREATE TRIGGER changes_stand BEFORE UPDATE OF
+        at_s, device, pin, value, slot, source, reason, seq, dry_run, held_by ON changes
+    BEGIN SELECT RAISE(ABORT, 'changes is append-only'); END;
+    """,
 )
 
 

@@ -5,12 +5,14 @@ report. Times are seconds since 1970.
 """
 
 import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from webhook.arbiter import PERSON, UNKNOWN, Claim
 from webhook.claims import Claims
-from webhook.commands import Commands, Pin, PinCommand
+from webhook.commands import Commands, Pin, PinCommand, change_facts
 from webhook.database import Database
+from webhook.holds import Holds, Waiting
 from webhook.observed import Observed
 from webhook.reconcile import drift_since_s
 from webhook.why import sentence
@@ -26,11 +28,22 @@ class Facts:
 
     Args:
         drift_s: how long a pin may differ before it is shown as drift.
+        holds: the guards, None for none.
+        dry_run: whether a pin's commands are only decided.
     """
 
     def __init__(
-        self, database: Database, claims: Claims, commands: Commands, observed: Observed, drift_s: float
+        self,
+        database: Database,
+        claims: Claims,
+        commands: Commands,
+        observed: Observed,
+        drift_s: float,
+        holds: Holds | None = None,
+        dry_run: Callable[[Pin], bool] = lambda _pin: False,
     ) -> None:
+        self._holds = holds
+        self._dry_run = dry_run
         self._database = database
         self._claims = claims
         self._commands = commands
@@ -64,9 +77,10 @@ class Facts:
         """Return every pin that a device declares, that has claims, a command or a report."""
         with self._database.lock:
             claims, stand = self._claims.by_pin(), self._commands.all()
+            waiting = self._holds.waiting() if self._holds else {}
         declared = {(device, name) for device, pins in list(self._observed.pins.items()) for name in pins}
         known = declared | claims.keys() | stand.keys() | set(self._observed.reported)
-        return [self._pin(pin, claims.get(pin, []), stand.get(pin), now_s) for pin in sorted(known)]
+        return [self._pin(pin, claims.get(pin, []), stand.get(pin), waiting.get(pin), now_s) for pin in sorted(known)]
 
     def has(self, pin: Pin) -> bool:
         """Tell whether the pin has a command or a report, declared or not."""
@@ -76,35 +90,33 @@ class Facts:
     def pin(self, pin: Pin, now_s: float) -> dict[str, Any]:
         """Return what is known of `pin`."""
         with self._database.lock:
-            claims, command = self._claims.of(pin), self._commands.of(pin)
-        return self._pin(pin, claims, command, now_s)
+            claims, command, waiting = self._claims.of(pin), self._commands.of(pin), self._waiting(pin)
+        return self._pin(pin, claims, command, waiting, now_s)
+
+    def changes(self, after: int, since_s: float, pin: Pin | None) -> Iterator[dict[str, Any]]:
+        """Yield the log of changes, the oldest first; see `Commands.log`."""
+        return self._commands.log(after, since_s, pin)
 
     def why(self, pin: Pin, now_s: float) -> dict[str, Any]:
         """Return what is known of `pin`, with the answer to "why is it on?", its claims and its last changes."""
         with self._database.lock:
-            claims, command = self._claims.of(pin), self._commands.of(pin)
+            claims, command, waiting = self._claims.of(pin), self._commands.of(pin), self._waiting(pin)
             changes = self._commands.changes(pin, _CHANGES)
-        facts = self._pin(pin, claims, command, now_s)
-        last = changes[0] if changes else None
+        facts = self._pin(pin, claims, command, waiting, now_s)
+        last = next((row for row in changes if not row["held_by"]), None)
         after_s = max(0.0, last["reported_s"] - last["at_s"]) if last and last["reported_s"] else None
         person = bool(claims) and claims[0].owner == PERSON
         facts["text"] = sentence(facts, person, command.changed_s if command else None, after_s, now_s)
         facts["claims"] = [self._claim(claim) for claim in claims]
-        facts["changes"] = [
-            {
-                "at_s": row["at_s"],
-                "value": row["value"],
-                "slot": row["slot"],
-                "source": row["source"],
-                "reason": row["reason"],
-                "acked_at_s": row["acked_s"],
-                "reported_at_s": row["reported_s"],
-            }
-            for row in changes
-        ]
+        facts["changes"] = [change_facts(row) for row in changes]
         return facts
 
-    def _pin(self, pin: Pin, claims: list[Claim], command: PinCommand | None, now_s: float) -> dict[str, Any]:
+    def _waiting(self, pin: Pin) -> Waiting | None:
+        return self._holds.of(pin) if self._holds else None
+
+    def _pin(
+        self, pin: Pin, claims: list[Claim], command: PinCommand | None, waiting: Waiting | None, now_s: float
+    ) -> dict[str, Any]:
         reported = self._observed.reported.get(pin)
         since_s = drift_since_s(command, reported)
         drift_s = now_s - since_s if since_s is not None else 0.0
@@ -125,6 +137,8 @@ class Facts:
             "reported": reported
             and {"value": reported.value, "seq": reported.seq, "why": reported.why, "at_s": reported.at_s},
             "drift_s": drift_s if drift_s > self._drift_s else None,
+            "held": held_facts(waiting) if waiting and waiting.by else None,
+            "dry_run": self._dry_run(pin),
         }
 
     def _claim(self, claim: Claim) -> dict[str, Any]:
@@ -142,3 +156,15 @@ class Facts:
 
     def _value(self, claim: Claim) -> float | None:
         return self._observed.safe((claim.device, claim.pin)) if claim.slot == UNKNOWN else claim.value
+
+
+def held_facts(waiting: Waiting) -> dict[str, Any]:
+    """Return a wish that a guard holds back as the API shows it."""
+    return {
+        "by": waiting.by,
+        "wanted": waiting.value,
+        "slot": waiting.slot,
+        "source": waiting.source,
+        "since_s": waiting.since_s,
+        "until_s": waiting.until_s,
+    }

@@ -27,8 +27,8 @@ RECONCILED = "reconciled"
 
 
 def payload_of(command: PinCommand, epoch: str) -> bytes:
-    """Return the payload of `set` for a command: empty when the pin is released."""
-    if command.value is None:
+    """Return the payload of `set` for a command: empty when the pin is released, or in dry-run."""
+    if command.value is None or command.dry_run:
         return b""
     by = "".join(char if char.isprintable() else " " for char in f"{command.slot} {command.source}")[:MAX_BY_CHARS]
     while True:
@@ -77,7 +77,19 @@ class Publisher:
         deadline = time.monotonic() + timeout_s
         return sum(self._confirm(one, deadline) for one in sent)
 
+    def withdraw(self, pin: Pin) -> None:
+        """Release a pin that is in dry-run now: nobody stands behind the command that was sent before."""
+        try:
+            self._session.publish(self._topics.build(PIN_SET, *pin), b"", qos=1, retain=True)
+        except NotConnected:
+            metrics.UNSENT.inc()
+            return
+        metrics.PUBLISHED.labels(RELEASED).inc()
+
     def _send(self, command: PinCommand, reason: str) -> _Sent | None:
+        if command.dry_run:
+            metrics.DRY_RUN_COMMANDS.inc()
+            return None
         topic = self._topics.build(PIN_SET, command.device, command.pin)
         at = time.monotonic()
         try:

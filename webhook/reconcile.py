@@ -7,22 +7,29 @@ remember what went wrong. A message that it sends never makes a device publish
 its info, so nothing here can run in a circle.
 """
 
+import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from contract.commands import BOOT, COMMAND, EXPIRED, LINK_LOST, RELEASED
+from prometheus_client import Gauge
+
+from contract.commands import BOOT, COMMAND, EXPIRED, LINK_LOST, RELEASED, decode_command
+from contract.errors import ContractError
 from service import logs
 from webhook import metrics, publisher
+from webhook.arbiter import SLOTS
 from webhook.claims import Claims
 from webhook.commands import Commands, Pin, PinCommand
 from webhook.database import Database
+from webhook.guards import GUARDS
+from webhook.holds import Holds
 from webhook.observed import Observed, Reported
 from webhook.publisher import Publisher, payload_of
 
-__all__ = ["Reconciler", "drift_since_s", "missing"]
+__all__ = ["Reconciler", "drift_since_s", "missing", "renewals_per_tick"]
 
 _T = TypeVar("_T")
 
@@ -34,7 +41,11 @@ _SURVEY_S = 5.0
 _CORRECTION_S = 5.0
 # The commands of one device are not sent again more often than this, however often it publishes its info.
 _INFO_S = 1.0
-_RENEWALS_PER_TICK = 500
+# Renewals keep to this many times the even rate: enough to catch up after a pause, without a burst.
+_RENEWAL_HASTE = 2.0
+_LEAST_RENEWALS = 20
+# The database and the broker are left to others between two such batches of commands.
+_BATCH = 500
 _CLOCK_STEP_S = 2.0
 _PRUNE_S = 600.0
 # Whys of a pin that follows no command by itself.
@@ -78,7 +89,7 @@ def _astray(reported: Reported, default: float | None) -> bool:
 
 def drift_since_s(command: PinCommand | None, reported: Reported | None) -> float | None:
     """Return since when (seconds since 1970) a pin is not what it should be; None: it is, or nothing is asked of it."""
-    if command is None:
+    if command is None or command.dry_run:
         return None
     if command.value is None:
         if reported is None or reported.why != COMMAND:
@@ -89,6 +100,11 @@ def drift_since_s(command: PinCommand | None, reported: Reported | None) -> floa
     return None if reported.value == command.value else max(command.changed_s, reported.since_s)
 
 
+def renewals_per_tick(live: int, ttl_s: float) -> int:
+    """Return how many leases may be renewed in one tick, of `live` that last `ttl_s` seconds."""
+    return max(_LEAST_RENEWALS, math.ceil(_RENEWAL_HASTE * live * _TICK_S / (ttl_s / 3)))
+
+
 class Reconciler:
     """Runs until `stop`; the wake-ups come from other threads.
 
@@ -96,6 +112,8 @@ class Reconciler:
         connected: tells whether the connection with the broker stands.
         reconcile_s: how long a device may leave a command unreported before it is sent again.
         drift_s: how long a pin may differ before it counts as drift.
+        holds: the guards, None for none.
+        dry_run: whether a pin's commands are only decided.
     """
 
     def __init__(
@@ -108,7 +126,13 @@ class Reconciler:
         connected: Callable[[], bool],
         reconcile_s: float,
         drift_s: float,
+        holds: Holds | None = None,
+        dry_run: Callable[[Pin], bool] = lambda _pin: False,
     ) -> None:
+        self._holds = holds
+        self._dry_run = dry_run
+        self._adopted = False  # what changed in the settings while we were away is still to be looked at
+        self._live = 0  # leases to be renewed, as of the last survey
         self._database = database
         self._claims = claims
         self._commands = commands
@@ -173,9 +197,14 @@ class Reconciler:
         self._record()
 
     def _tick(self) -> None:
+        self._follow_clock()
         now_s = time.time()
         self._record()
+        if not self._adopted and self.settled:  # by then the devices have told what they declare
+            self._sender.carry_out(lambda: self._claims.adopt(now_s))
+            self._adopted = True
         self._sender.carry_out(lambda: self._claims.expire(now_s))
+        self._sender.carry_out(lambda: self._claims.look_again(now_s))
         if time.monotonic() >= self._next_prune:
             self._next_prune = time.monotonic() + _PRUNE_S
             self._sender.carry_out(lambda: self._claims.prune(now_s))
@@ -197,7 +226,7 @@ class Reconciler:
 
     def _due(self, now_s: float) -> list[Pin]:
         with self._database.lock:
-            return self._commands.due(now_s, _RENEWALS_PER_TICK)
+            return self._commands.due(now_s, renewals_per_tick(self._live, self._commands.ttl_s))
 
     def _answer_infos(self, now_s: float) -> None:
         """Give each device whose info came its commands with a fresh lease, and release the pins without a claim."""
@@ -226,7 +255,11 @@ class Reconciler:
             self._all_at_once = False  # before reading: a connect from here on asks for another survey
         with self._database.lock:
             stand = self._commands.all()
-            metrics.CLAIMS.set(len(self._claims.all()))
+            claims = self._claims.all()
+            waiting = self._holds.waiting() if self._holds else {}
+        self._live = sum(command.value is not None and not command.dry_run for command in stand.values())
+        _gauge(metrics.CLAIMS, SLOTS, (claim.slot for claim in claims))
+        _gauge(metrics.HELD_PINS, GUARDS, (one.by for one in waiting.values() if one.by))
         wait_s = {"broker": min(_CORRECTION_S, self._reconcile_s), "device": self._reconcile_s}
         again: list[Pin] = []
         drifting = 0
@@ -234,6 +267,11 @@ class Reconciler:
             command, reported = stand.get(pin), self._observed.reported.get(pin)
             expected = payload_of(command, self._database.epoch) if command else b""
             retained = self._observed.retained.get(pin, b"")
+            if self._dry_run(pin):
+                if settled and self._is_ours(retained):
+                    self._log.info("released: dry-run", pin="/".join(pin))
+                    self._sender.withdraw(pin)
+                continue
             default = self._observed.default(pin)
             where = missing(command, expected, retained, reported, self._observed.online(pin[0]), default)
             if where and (at_once or command is None or not 0 <= now_s - command.at_s <= wait_s[where]):
@@ -246,9 +284,18 @@ class Reconciler:
             self._reissue(again, now_s, publisher.RECONCILED)
 
     def _reissue(self, pins: Iterable[Pin], now_s: float, reason: str) -> None:
-        wanted = list(pins)
-        if wanted:
-            self._sender.carry_out(lambda: self._claims.reissue(wanted, now_s), reason)
+        wanted = [pin for pin in pins if not self._dry_run(pin)]
+        for first in range(0, len(wanted), _BATCH):
+            batch = wanted[first : first + _BATCH]
+            self._sender.carry_out(lambda batch=batch: self._claims.reissue(batch, now_s), reason)  # type: ignore[misc]
+
+    def _is_ours(self, retained: bytes) -> bool:
+        """Tell whether a retained command is of this database: of others we know nothing, in dry-run."""
+        try:
+            command = decode_command(retained)
+        except ContractError:
+            return False
+        return command is not None and command.epoch == self._database.epoch
 
     def _record(self) -> None:
         """Write down which commands were acknowledged and reported."""
@@ -263,6 +310,13 @@ class Reconciler:
         for delay_s in delays_s:
             if delay_s is not None:
                 metrics.REPORT_S.observe(delay_s)
+
+
+def _gauge(gauge: Gauge, labels: Iterable[str], seen: Iterable[str]) -> None:
+    """Set a gauge with one label for each of `labels`, 0 for those not seen."""
+    counted = Counter(seen)
+    for label in labels:
+        gauge.labels(label).set(counted[label])
 
 
 def _taken(queue: deque[_T]) -> list[_T]:

@@ -6,6 +6,8 @@ A pure function of the facts that GET /pins shows.
 from datetime import datetime
 from typing import Any
 
+from webhook.guards import MAX_ON
+
 __all__ = ["sentence"]
 
 
@@ -21,7 +23,12 @@ def sentence(
         reported_after_s: seconds from that command to the device's report; None: not reported.
         now_s: seconds since 1970.
     """
-    parts = [_wish(pin, person, changed_s, now_s), _report(pin, reported_after_s)]
+    parts = [_wish(pin, person, changed_s, now_s)]
+    if pin.get("held"):
+        parts.append(_held(pin["held"]))
+    if pin.get("dry_run"):
+        parts.append("dry-run: nothing is sent to it")
+    parts.append(_report(pin, reported_after_s))
     if pin["drift_s"] is not None:
         parts.append(f"it has not followed for {_duration(pin['drift_s'])}")
     return "; ".join(parts)
@@ -37,9 +44,24 @@ def _wish(pin: dict[str, Any], person: bool, changed_s: float | None, now_s: flo
         return f"{known}{age}: alert {desired['source']} ended without saying whether its condition did"
     who = f"{'person' if person else 'alert'} {desired['source']} (slot {desired['slot']})"
     state = {0: "off", 1: "on"}.get(desired["value"], f"at {desired['value']:g}")
-    until = datetime.fromtimestamp(desired["until_s"]).astimezone().strftime("%H:%M:%S")
+    until = _clock(desired["until_s"])
     end = f"until {until}" if person else f"until {until} unless renewed"
     return f"{state}{age}: {who} asks for {desired['value']:g} {end}"
+
+
+def _held(held: dict[str, Any]) -> str:
+    what = "the release" if held["wanted"] is None else f"{held['wanted']:g}"
+    if held["until_s"] is not None:
+        end = f"until {_clock(held['until_s'])}"
+    elif held["by"] == MAX_ON:
+        end = "until nobody wants it on any more"
+    else:
+        end = "until the other pin is off"
+    return f"{what} is held back by {held['by']} {end}"
+
+
+def _clock(t_s: float) -> str:
+    return datetime.fromtimestamp(t_s).astimezone().strftime("%H:%M:%S")
 
 
 def _report(pin: dict[str, Any], reported_after_s: float | None) -> str:
