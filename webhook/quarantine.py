@@ -13,7 +13,7 @@ rests for a minute, then for twice as long after each further time, an hour at m
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from service import logs
@@ -94,13 +94,14 @@ class Quarantine:
                 suspect.rest_s = min(suspect.rest_s * 2, _LONGEST_REST_S)
             self._gauge()
 
-    def topics(self) -> dict[str, float]:
-        """Return topic -> seconds that it still rests, of those in quarantine."""
+    def reason(self, topics: Iterable[str]) -> str:
+        """Say which of the topics rests and how long, "" when none does."""
         now_s = self._clock()
-        with self._lock:
-            return {
-                topic: suspect.until_s - now_s for topic, suspect in self._suspects.items() if suspect.until_s > now_s
-            }
+        for topic in topics:
+            suspect = self._suspects.get(topic)
+            if suspect and suspect.until_s > now_s:
+                return f"the broker hangs up at {topic!r}; tried again in {suspect.until_s - now_s:.0f} s"
+        return ""
 
     def pardon(self) -> None:
         """Forget everything: what is published may be different now."""

@@ -16,6 +16,8 @@ from service.mqtt import Message as Received
 from service.mqtt import NotConnected, Session
 from service.settings import MqttSettings
 from webhook import metrics
+from webhook.commands import Commands, Pin
+from webhook.database import Database
 from webhook.foreign.model import Device, Message
 from webhook.foreign.twin import Twin
 from webhook.quarantine import Quarantine
@@ -37,7 +39,7 @@ class Bridge:
         settings: MqttSettings,
         topics: Topics,
         devices: Mapping[str, Device],
-        engaged: Callable[[tuple[str, str]], bool],
+        engaged: Callable[[Pin], bool],
         quarantine: Quarantine,
     ) -> None:
         self.devices = devices
@@ -138,18 +140,16 @@ class Bridge:
 class Bridges:
     """The bridge of the devices that are declared now, none while there are none.
 
-    Args:
-        engaged: as for Bridge.
-
     Attributes:
         quarantine: of what is sent to devices of other firmware.
     """
 
-    def __init__(self, settings: MqttSettings, topics: Topics, engaged: Callable[[tuple[str, str]], bool]) -> None:
+    def __init__(self, settings: MqttSettings, topics: Topics, database: Database, commands: Commands) -> None:
         self.quarantine = Quarantine("foreign")
         self._settings = settings
         self._topics = topics
-        self._engaged = engaged
+        self._database = database
+        self._commands = commands
         self._bridge: Bridge | None = None
 
     def follow(self, devices: Mapping[str, Device]) -> None:
@@ -177,19 +177,20 @@ class Bridges:
         bridge = self._bridge
         return bridge.problem() if bridge else None
 
-    def held(self, pin: tuple[str, str]) -> str:
+    def _engaged(self, pin: Pin) -> bool:
+        """Tell whether a command may still hold the pin: it stands, or its release was never reported."""
+        with self._database.lock:
+            command = self._commands.of(pin)
+            if command is None or command.value is not None:
+                return command is not None
+            release = next((row for row in self._commands.changes(pin, 10) if row["value"] is None), None)
+        return release is None or release["reported_s"] is None
+
+    def held(self, pin: Pin) -> str:
         """Say why nothing is sent to the pin for a while, "" when it is."""
         bridge = self._bridge
         device = bridge.devices.get(pin[0]) if bridge else None
         if device is None or pin[1] not in device.pins:
             return ""
-        resting = self.quarantine.topics()
-        if not resting:
-            return ""
         topics = {message.topic for message in device.firmware.command(pin[1], 1, 1)}
-        return next((quarantined(topic, resting[topic]) for topic in sorted(topics & resting.keys())), "")
-
-
-def quarantined(topic: str, rest_s: float) -> str:
-    """Return the sentence about a topic in quarantine."""
-    return f"quarantine: the broker hangs up at {topic!r}; tried again in {rest_s:.0f} s"
+        return self.quarantine.reason(topics)
