@@ -12,6 +12,7 @@ from service.mqtt import Session
 from service.settings import load
 from service.stop import stop_on_signals
 from service.usage import version
+from webhook import metrics
 from webhook.access.make import make_guard
 from webhook.access.tokens import Tokens
 from webhook.alerts import Alerts
@@ -19,11 +20,13 @@ from webhook.api.alerts import alert_operations
 from webhook.api.app import make_app
 from webhook.api.pins import pin_operations
 from webhook.claims import Claims
-from webhook.commands import Commands
+from webhook.commands import Commands, Pin
 from webhook.database import Database
 from webhook.facts import Facts
 from webhook.follower import Follower
+from webhook.holds import Holds
 from webhook.observed import Observed
+from webhook.pin_file import read_pins
 from webhook.publisher import Publisher
 from webhook.readback import Readback, sources_of
 from webhook.reconcile import Reconciler
@@ -49,7 +52,9 @@ def main() -> int:
 
 def _serve(settings: Settings) -> int:
     topics = Topics(settings.mqtt_prefix)
-    preferences = preferences_of(settings.preferences)
+    configured = read_pins(settings.pins_path)
+    preferences = preferences_of(settings.preferences, configured)
+    rehearsed = {pin for pin, config in configured.items() if config.dry_run}
     sources = sources_of(settings)
     logs.setup("webhook", settings)
     log = logs.get()
@@ -65,8 +70,23 @@ def _serve(settings: Settings) -> int:
         on_message=observed.message,
         on_connected=lambda: reconciler.connection_stands(),
     )
-    commands = Commands(database, settings.ttl_s, observed.reported_seq)
-    claims = Claims(database, commands, observed.safe, preferences, settings.claim_ttl_s)
+
+    def dry_run(pin: Pin) -> bool:
+        return settings.dry_run or pin in rehearsed
+
+    commands = Commands(database, settings.ttl_s, observed.reported_seq, dry_run)
+    limits = {pin: config.limits for pin, config in configured.items()}
+    holds = Holds(database, commands, observed, limits, settings.ttl_s, dry_run)
+    claims = Claims(
+        database,
+        commands,
+        observed.safe,
+        preferences,
+        settings.claim_ttl_s,
+        holds=holds,
+        log_s=settings.log_days * 86400,
+        log_changes=settings.log_changes,
+    )
     sender = Publisher(session, topics, database)
     reconciler = Reconciler(
         database,
@@ -77,6 +97,8 @@ def _serve(settings: Settings) -> int:
         lambda: session.connected,
         settings.reconcile_s,
         settings.drift_s,
+        holds,
+        dry_run,
     )
     readbacks = [
         Readback(
@@ -88,7 +110,7 @@ def _serve(settings: Settings) -> int:
         )
         for source in sources
     ]
-    facts = Facts(database, claims, commands, observed, settings.drift_s)
+    facts = Facts(database, claims, commands, observed, settings.drift_s, holds, dry_run)
     alerts = Alerts(claims, sender, settings.legacy_actuate)
     tokens = Tokens(settings.tokens_path)
     guard = make_guard(settings, tokens, settings.claims_path.with_suffix(".replays"))
@@ -101,6 +123,11 @@ def _serve(settings: Settings) -> int:
     health.add("broker", session.problem)
     health.add("tokens", tokens.problem)
     health.add("reconciler", reconciler.problem)
+    if settings.dry_run or rehearsed:
+        some = "every pin" if settings.dry_run else ", ".join("/".join(pin) for pin in sorted(rehearsed))
+        health.add_warning("dry_run", lambda: f"no command is sent to {some}")
+        log.warning("dry-run: commands are decided and not sent", pins=some)
+    metrics.DRY_RUN.set(settings.dry_run)
     for source, readback in zip(sources, readbacks, strict=True):
         health.add_warning(f"{source.dialect} read-back", readback.problem)
 

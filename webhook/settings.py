@@ -1,5 +1,6 @@
 """The webhook's settings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from service.errors import SettingsError
 from service.settings import HttpSettings, LogSettings, MqttSettings, setting
 from webhook.access.settings import AccessSettings, require_access
 from webhook.arbiter import PREFERENCES
+from webhook.commands import Pin
+from webhook.pin_file import PinConfig
 from webhook.targets import parse_targets
 
 __all__ = ["Settings", "preferences_of", "require"]
@@ -51,6 +54,12 @@ class Settings(AccessSettings, MqttSettings, HttpSettings, LogSettings):
     preferences: str = setting(
         "", "Who wins within a slot, by pin: high (default), low or newest, as lights/red=low,pump/main=newest."
     )
+    pins_path: Path = setting(
+        Path(), "File with guards, preference and dry-run of single pins (pins.yml, see docs/webhook.md); empty: none."
+    )
+    dry_run: bool = setting(False, "Decide, store and show everything, and send no command to any pin.")
+    log_days: float = setting(365.0, "Days after which a change is dropped from the log.", least=0.01)
+    log_changes: int = setting(100_000, "Changes that the log keeps at most, the newest.", least=10)
     legacy_actuate: str = setting(
         "", "Targets of alerts in Grafana's legacy format without a tag `actuate`, as lights/red=1,lights/green=0."
     )
@@ -70,13 +79,13 @@ def require(settings: Settings) -> None:
             raise SettingsError(str(error)) from None
 
 
-def preferences_of(text: str) -> dict[tuple[str, str], str]:
-    """Return (device, pin) -> preference from `device/pin=preference,...`.
+def preferences_of(text: str, configured: Mapping[Pin, PinConfig] | None = None) -> dict[Pin, str]:
+    """Return pin -> preference from `device/pin=preference,...`, and from the pins file.
 
     Raises:
-        SettingsError: a part is outside that grammar.
+        SettingsError: a part is outside that grammar, or both name a pin.
     """
-    found: dict[tuple[str, str], str] = {}
+    found = {pin: config.preference for pin, config in (configured or {}).items() if config.preference}
     for part in filter(None, (part.strip() for part in text.split(","))):
         device, _, rest = part.partition("/")
         pin, _, preference = rest.partition("=")
@@ -86,5 +95,7 @@ def preferences_of(text: str) -> dict[tuple[str, str], str]:
             raise SettingsError(str(error)) from None
         if preference not in PREFERENCES:
             raise SettingsError(f"--preferences: {part!r} does not end in one of {', '.join(PREFERENCES)}")
+        if key in (configured or {}) and found.get(key):
+            raise SettingsError(f"--preferences: {part!r}: the pins file says it too; keep one of them")
         found[key] = preference
     return found

@@ -107,6 +107,17 @@ class Reported(TypedDict):
     at_s: Seconds
 
 
+class Held(TypedDict):
+    """A wish that a guard holds back."""
+
+    by: Annotated[str, Meta(description="The guard: min_on_s, max_on_s, exclusive_with, ...")]
+    wanted: Annotated[float | None, Meta(description="null: the release.")]
+    slot: str
+    source: str
+    since_s: Seconds
+    until_s: Annotated[float | None, Meta(description="When it passes by itself; null: not a matter of time.")]
+
+
 class Pin(TypedDict):
     """What is known of a pin."""
 
@@ -116,6 +127,8 @@ class Pin(TypedDict):
     command: Command | None
     reported: Reported | None
     drift_s: Annotated[float | None, Meta(description="How long it has not followed; null unless that is drift.")]
+    held: Held | None
+    dry_run: Annotated[bool, Meta(description="Commands are decided and not sent.")]
 
 
 class PinList(TypedDict):
@@ -125,13 +138,19 @@ class PinList(TypedDict):
 
 
 class Change(TypedDict):
-    """A change of a pin's command."""
+    """A change of a pin's command, or one that was held back."""
 
+    id: int
+    device: str
+    pin: str
     at_s: Seconds
     value: float | None
     slot: str
     source: str
     reason: str
+    seq: int
+    held_by: Annotated[str | None, Meta(description="The guard that held it back; null: it was made.")]
+    dry_run: Annotated[bool, Meta(description="Decided and not sent.")]
     acked_at_s: Seconds | None
     reported_at_s: Seconds | None
 
