@@ -5,6 +5,7 @@ import sys
 from contract.errors import ContractError
 from contract.topics import Topics
 from service import logs
+from service.document import DocumentError
 from service.errors import SettingsError, StartError
 from service.health import Health
 from service.http import HttpServer
@@ -24,12 +25,15 @@ from webhook.commands import Commands, Pin
 from webhook.database import Database
 from webhook.facts import Facts
 from webhook.follower import Follower
+from webhook.foreign.bridge import Bridges
 from webhook.holds import Holds
 from webhook.observed import Observed
 from webhook.pin_file import read_pins
 from webhook.publisher import Publisher
+from webhook.quarantine import Quarantine
 from webhook.readback import Readback, sources_of
 from webhook.reconcile import Reconciler
+from webhook.routes_book import RouteBook
 from webhook.settings import Settings, preferences_of, require
 
 # The server reads a body before the application can say in JSON that it is too long; beyond this it does not.
@@ -42,7 +46,7 @@ def main() -> int:
     try:
         require(settings)
         return _serve(settings)
-    except (SettingsError, ContractError) as error:
+    except (SettingsError, ContractError, DocumentError) as error:
         print(f"webhook: {error}", file=sys.stderr)  # noqa: T201
         return 2
     except StartError as error:
@@ -61,6 +65,8 @@ def _serve(settings: Settings) -> int:
     stop = stop_on_signals()
     health = Health("webhook")
 
+    book = RouteBook(settings.routes_path, topics, on_change=lambda file: bridges.follow(file.devices))
+    quarantine = Quarantine("pinloop")
     database = Database(settings.claims_path)
     observed = Observed(topics, on_info=lambda device: reconciler.info_came(device))
     session = Session(
@@ -69,6 +75,7 @@ def _serve(settings: Settings) -> int:
         subscriptions=[(topics.every(kind), 1) for kind in Observed.KINDS],
         on_message=observed.message,
         on_connected=lambda: reconciler.connection_stands(),
+        on_disconnected=quarantine.disconnected,
     )
 
     def dry_run(pin: Pin) -> bool:
@@ -83,11 +90,13 @@ def _serve(settings: Settings) -> int:
         observed.safe,
         preferences,
         settings.claim_ttl_s,
+        book.targets_of,
         holds=holds,
         log_s=settings.log_days * 86400,
         log_changes=settings.log_changes,
     )
-    sender = Publisher(session, topics, database)
+    sender = Publisher(session, topics, database, quarantine)
+    bridges = Bridges(settings, topics, database, commands)
     reconciler = Reconciler(
         database,
         claims,
@@ -111,6 +120,7 @@ def _serve(settings: Settings) -> int:
         for source in sources
     ]
     facts = Facts(database, claims, commands, observed, settings.drift_s, holds, dry_run)
+    facts.quarantined = lambda pin: sender.quarantined(pin) or bridges.held(pin)
     alerts = Alerts(claims, sender, settings.legacy_actuate)
     tokens = Tokens(settings.tokens_path)
     guard = make_guard(settings, tokens, settings.claims_path.with_suffix(".replays"))
@@ -123,6 +133,8 @@ def _serve(settings: Settings) -> int:
     health.add("broker", session.problem)
     health.add("tokens", tokens.problem)
     health.add("reconciler", reconciler.problem)
+    health.add("routes", book.problem)
+    health.add("other firmware", bridges.problem)
     if settings.dry_run or rehearsed:
         some = "every pin" if settings.dry_run else ", ".join("/".join(pin) for pin in sorted(rehearsed))
         health.add_warning("dry_run", lambda: f"no command is sent to {some}")
@@ -134,6 +146,8 @@ def _serve(settings: Settings) -> int:
     server.start()
     session.start()
     reconciler.start()
+    bridges.follow(book.file.devices)
+    book.start()
     for readback in readbacks:
         readback.start()
     log.info(
@@ -147,6 +161,8 @@ def _serve(settings: Settings) -> int:
     )
     stop.wait()
     server.stop()
+    book.stop()
+    bridges.stop()
     for readback in readbacks:
         readback.stop()
     reconciler.stop()

@@ -30,6 +30,9 @@ class Facts:
         drift_s: how long a pin may differ before it is shown as drift.
         holds: the guards, None for none.
         dry_run: whether a pin's commands are only decided.
+
+    Attributes:
+        quarantined: says why nothing is sent to a pin for a while, "" when it is.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Facts:
         self._claims = claims
         self._commands = commands
         self._observed = observed
+        self.quarantined: Callable[[Pin], str] = lambda _pin: ""
         self._drift_s = drift_s
 
     def claims(self) -> list[dict[str, Any]]:
@@ -137,6 +141,7 @@ class Facts:
             "reported": reported
             and {"value": reported.value, "seq": reported.seq, "why": reported.why, "at_s": reported.at_s},
             "drift_s": drift_s if drift_s > self._drift_s else None,
+            "quarantine": self.quarantined(pin) or None,
             "held": held_facts(waiting) if waiting and waiting.by else None,
             "dry_run": self._dry_run(pin),
         }

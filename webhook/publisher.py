@@ -17,6 +17,7 @@ from service.mqtt import NotConnected, Publication, Session
 from webhook import metrics
 from webhook.commands import Pin, PinCommand
 from webhook.database import Database
+from webhook.quarantine import Quarantine
 
 __all__ = ["NEW", "RECONCILED", "RELEASED", "RENEWED", "Publisher", "payload_of"]
 
@@ -48,12 +49,16 @@ class _Sent:
 class Publisher:
     """Sends what the claims ask for.
 
+    Args:
+        quarantine: of the messages of `session`.
+
     Attributes:
         acked: (pin, seq, seconds since 1970) of PUBACKs that nobody has recorded yet.
     """
 
-    def __init__(self, session: Session, topics: Topics, database: Database) -> None:
+    def __init__(self, session: Session, topics: Topics, database: Database, quarantine: Quarantine) -> None:
         self._session = session
+        self._quarantine = quarantine
         self._topics = topics
         self._database = database
         self.acked: deque[tuple[Pin, int, float]] = deque(maxlen=100_000)
@@ -86,17 +91,24 @@ class Publisher:
             return
         metrics.PUBLISHED.labels(RELEASED).inc()
 
+    def quarantined(self, pin: Pin) -> str:
+        """Say why nothing is sent to the pin for a while, "" when it is."""
+        return self._quarantine.reason([self._topics.build(PIN_SET, *pin)])
+
     def _send(self, command: PinCommand, reason: str) -> _Sent | None:
         if command.dry_run:
             metrics.DRY_RUN_COMMANDS.inc()
             return None
         topic = self._topics.build(PIN_SET, command.device, command.pin)
+        if self._quarantine.holds(topic):
+            return None
         at = time.monotonic()
         try:
             publication = self._session.publish(topic, payload_of(command, self._database.epoch), qos=1, retain=True)
         except NotConnected:
             metrics.UNSENT.inc()
             return None
+        self._quarantine.sent(topic, publication)
         metrics.PUBLISHED.labels(RELEASED if command.value is None else reason).inc()
         return _Sent(command, publication, at)
 

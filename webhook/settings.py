@@ -51,6 +51,9 @@ class Settings(AccessSettings, MqttSettings, HttpSettings, LogSettings):
     alertmanager_user: str = setting("", "User for its Basic auth; empty: none.")
     alertmanager_password: str = setting("", "Password of that user.", secret=True)
     readback_s: float = setting(30.0, "Seconds between two reads of the active alerts.", least=0.1)
+    routes_path: Path = setting(
+        Path("data/routes.yml"), "Routes for alerts without `actuate`, and devices of other firmware; may be missing."
+    )
     preferences: str = setting(
         "", "Who wins within a slot, by pin: high (default), low or newest, as lights/red=low,pump/main=newest."
     )

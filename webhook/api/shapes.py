@@ -127,6 +127,7 @@ class Pin(TypedDict):
     command: Command | None
     reported: Reported | None
     drift_s: Annotated[float | None, Meta(description="How long it has not followed; null unless that is drift.")]
+    quarantine: Annotated[str | None, Meta(description="Why nothing is sent to it for a while.")]
     held: Held | None
     dry_run: Annotated[bool, Meta(description="Commands are decided and not sent.")]
 
