@@ -38,7 +38,7 @@ class Input(Protocol):
         name: of the input, and of its table and folder.
         filters: what it subscribes to.
         own: topics beside `filters` that only the listener itself hands over, never the broker.
-        rights: (right, topic pattern) that its devices need at the broker; %u is the device's user name.
+        rights: (user, right, topic filter) that its devices need at the broker; %u stands for each device's user name.
     """
 
     @property
@@ -48,7 +48,7 @@ class Input(Protocol):
     @property
     def own(self) -> Sequence[str]: ...
     @property
-    def rights(self) -> Sequence[tuple[str, str]]: ...
+    def rights(self) -> Sequence[tuple[str, str, str]]: ...
 
     def __init__(self, table: Table, context: Context) -> None: ...
 

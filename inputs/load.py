@@ -63,7 +63,7 @@ class Inputs:
         """Return what is to be subscribed to."""
         return list(dict.fromkeys(text for one in self.inputs for text in one.filters))
 
-    def rights(self) -> list[tuple[str, str]]:
+    def rights(self) -> list[tuple[str, str, str]]:
         """Return what the inputs' devices need at the broker, see `Input.rights`."""
         return list(dict.fromkeys(right for one in self.inputs for right in one.rights))
 

@@ -10,6 +10,8 @@ from pathlib import Path, PurePath
 
 from contract import topics
 from contract.limits import DEFAULT_PREFIX, MAX_PAYLOAD_BYTES
+from inputs import Inputs
+from inputs.load import NONE
 from pinloop.secrets import is_mosquitto_password, mosquitto_password_line
 
 __all__ = [
@@ -46,8 +48,16 @@ _DEVICE_READS = (topics.PIN_SET, topics.CMD, topics.CONFIG_SET)
 _DEVICE_WRITES = tuple(kind for kind in topics.KINDS if kind not in _DEVICE_READS)
 
 
-def acl_text(prefix: str = DEFAULT_PREFIX) -> str:
+# Who hears what other firmware publishes.
+_HEARS_INPUTS = ("svc.listener", "svc.rules")
+
+
+def acl_text(prefix: str = DEFAULT_PREFIX, inputs: Inputs = NONE) -> str:
     """Return the ACL file: a device touches its own topics, a service those of its duty, nobody anything else.
+
+    Args:
+        prefix: the first level(s) of the contract's topics.
+        inputs: other firmware: its devices may touch what it needs, listener and rules hear it.
 
     Raises:
         TopicError: the prefix is outside the contract's grammar.
@@ -65,10 +75,16 @@ def acl_text(prefix: str = DEFAULT_PREFIX) -> str:
             f"topic {right} {prefix}/#" if kind == "#" else f"topic {right} {every.every(kind)}"
             for right, kind in rights
         ]
+        if user in _HEARS_INPUTS:
+            lines += [f"topic read {wanted}" for wanted in inputs.filters()]
+    for user, right, wanted in inputs.rights():
+        if user != "%u":  # a bridge that signs in once for all its devices, or a device with a topic of its own
+            lines += ["", f"user {user}", f"topic {right} {wanted}"]
     lines += ["", f"user {HEALTH_USER}", f"topic deny {prefix}/{HEALTH_USER}/#", f"topic read {HEALTH_TOPIC}"]
     lines += ["", "# Each device signs in with its device id as user name (%u)."]
     lines += [f"pattern read {prefix}/%u/{kind}" for kind in _DEVICE_READS]
     lines += [f"pattern write {prefix}/%u/{kind}" for kind in _DEVICE_WRITES]
+    lines += [f"pattern {right} {wanted}" for user, right, wanted in inputs.rights() if user == "%u"]
     return "\n".join(lines) + "\n"
 
 

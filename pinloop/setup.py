@@ -18,6 +18,8 @@ from pathlib import Path
 from contract.errors import ContractError
 from contract.limits import DEFAULT_PREFIX
 from contract.topics import check_device
+from inputs import Inputs, load
+from inputs.load import NONE
 from pinloop.broker_files import DOCTOR_DEVICE, HEALTH_USER, SERVICE_USERS, acl_text, password_text
 from pinloop.certificates import (
     RENEW_DAYS,
@@ -30,6 +32,7 @@ from pinloop.certificates import (
 )
 from pinloop.secrets import ALPHABET, read_or_make, write_file
 from pinloop.store_tokens import StoreTokenError, scoped_tokens
+from service.errors import SettingsError
 
 __all__ = ["DEMO_DEVICES", "SECRETS", "UIDS", "Secret", "Secrets", "main"]
 
@@ -98,17 +101,25 @@ class Secrets:
         folder: the root of it, the `secrets` volume in the stack.
         prefix: first level(s) of every topic, for the ACL.
         names: host names and addresses for the broker's certificate; None keeps those that it has.
+        inputs: other firmware, for the ACL.
 
     Attributes:
         changed: files that were written, relative to `folder`.
         notes: what the owner should know besides.
     """
 
-    def __init__(self, folder: Path, prefix: str = DEFAULT_PREFIX, names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        prefix: str = DEFAULT_PREFIX,
+        names: Sequence[str] | None = None,
+        inputs: Inputs = NONE,
+    ) -> None:
         self.folder = folder
         self.owner = folder / "owner"
         self.prefix = prefix
         self.names = names
+        self.inputs = inputs
         self.changed: list[str] = []
         self.notes: list[str] = []
         self._as_root = os.geteuid() == 0  # only root can give the copies to their services
@@ -144,7 +155,7 @@ class Secrets:
         passwd = self.folder / "mosquitto" / "passwd"
         old = passwd.read_text(encoding="utf-8") if passwd.exists() else ""
         self._place("mosquitto", "passwd", password_text(accounts, old))
-        self._place("mosquitto", "acl", acl_text(self.prefix))
+        self._place("mosquitto", "acl", acl_text(self.prefix, self.inputs))
 
     def update_certificate(self, now: datetime) -> None:
         """Make the authority once, and the broker's certificate when it needs one.
@@ -250,7 +261,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         names = environ.get("PINLOOP_MQTT_TLS_NAMES")
         prefix = environ.get("PINLOOP_MQTT_PREFIX", DEFAULT_PREFIX)
-        secrets = Secrets(arguments.folder, prefix, None if names is None else split_names(names))
+        inputs = load(Path(environ.get("PINLOOP_INPUTS_PATH", "")))
+        secrets = Secrets(arguments.folder, prefix, None if names is None else split_names(names), inputs)
         with secrets.locked():
             if arguments.command == "show":
                 _print_secrets(secrets)
@@ -268,7 +280,7 @@ def main(argv: Sequence[str]) -> int:
     except CertificateError as error:
         print(f"setup: the broker's certificate: {error}", file=sys.stderr)
         return 1
-    except (SetupError, StoreTokenError, ContractError, OSError) as error:
+    except (SetupError, SettingsError, StoreTokenError, ContractError, OSError) as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
     for name in secrets.changed:

@@ -9,6 +9,7 @@ from types import FrameType
 
 from contract.errors import TopicError
 from contract.topics import Topics
+from inputs import load as load_inputs
 from rules.intake import Intake
 from rules.poster import Poster
 from rules.rulebook import Rulebook
@@ -47,7 +48,8 @@ def main(argv: Sequence[str]) -> int:
     signal.signal(signal.SIGHUP, hang_up)
     try:
         require(settings)
-        intake = Intake(Topics(settings.mqtt_prefix), parse_extra(settings.topics_extra))
+        inputs = load_inputs(settings.inputs_path)
+        intake = Intake(Topics(settings.mqtt_prefix), parse_extra(settings.topics_extra), inputs=inputs)
         rulebook = Rulebook(settings.rules_path, settings.engines.split(","))
     except (ServiceError, TopicError) as error:
         print(f"rules: {error}", file=sys.stderr)  # noqa: T201

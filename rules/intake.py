@@ -7,13 +7,16 @@ that came before (same device, start and number) is not one again.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from contract.errors import ContractError
 from contract.limits import FRESH_S
 from contract.readings import Sample, decode_reading, decode_readings
 from contract.topics import READING, READINGS, Topics
+from inputs import Inputs
+from inputs.facts import Readings
+from inputs.load import NONE
 from rules import metrics
 from service.mqtt import Message
 
@@ -39,19 +42,26 @@ class Intake:
         topics: of the contract.
         extra: topic -> (device, sensor) for devices that publish a bare number elsewhere.
         wall: seconds since 1970, to tell how old a reading with a time is.
+        inputs: other firmware.
     """
 
     def __init__(
-        self, topics: Topics, extra: Mapping[str, tuple[str, str]], wall: Callable[[], float] = time.time
+        self,
+        topics: Topics,
+        extra: Mapping[str, tuple[str, str]],
+        wall: Callable[[], float] = time.time,
+        inputs: Inputs = NONE,
     ) -> None:
         self._wall = wall
         self._topics = topics
         self._extra = dict(extra)
+        self._inputs = inputs
         self._newest: dict[tuple[str, str], tuple[str, int]] = {}  # (device, sensor) -> (boot, n)
 
     def filters(self) -> list[tuple[str, int]]:
         """Return the subscriptions, with their QoS."""
-        return [(topic, 1) for topic in (self._topics.every(READING), self._topics.every(READINGS), *self._extra)]
+        own = (self._topics.every(READING), self._topics.every(READINGS))
+        return [(topic, 1) for topic in (*own, *self._extra, *self._inputs.filters())]
 
     def readings(self, message: Message) -> Iterator[Reading]:
         """Yield what is new in a message; what is not is counted by reason."""
@@ -59,10 +69,14 @@ class Intake:
             metrics.IGNORED.labels("retained").inc()
             return
         try:
-            device, samples = self._decode(message)
+            found = self._decode(message)
         except ContractError:
             metrics.IGNORED.labels("invalid").inc()
             return
+        for device, samples in found:
+            yield from self._newest_of(device, samples)
+
+    def _newest_of(self, device: str, samples: Sequence[Sample]) -> Iterator[Reading]:
         newest: dict[str, tuple[Sample, float]] = {}
         for sample in samples:
             for sensor, value in sample.values.items():
@@ -75,15 +89,19 @@ class Intake:
             else:
                 yield Reading(device, sensor, value)
 
-    def _decode(self, message: Message) -> tuple[str, list[Sample]]:
+    def _decode(self, message: Message) -> list[tuple[str, list[Sample]]]:
+        """Return (device, its samples)."""
         payload = bytes(message.payload)
         if message.topic in self._extra:
             device, sensor = self._extra[message.topic]
-            return device, [decode_reading(sensor, payload)]
-        topic = self._topics.parse(message.topic)
-        if topic.kind == READING:
-            return topic.device, [decode_reading(topic.name, payload)]
-        return topic.device, decode_readings(payload)
+            return [(device, [decode_reading(sensor, payload)])]
+        if message.topic.startswith(self._topics.prefix + "/") or self._inputs.find(message.topic) is None:
+            topic = self._topics.parse(message.topic)
+            if topic.kind == READING:
+                return [(topic.device, [decode_reading(topic.name, payload)])]
+            return [(topic.device, decode_readings(payload))]
+        facts = self._inputs.decode(message.topic, payload)
+        return [(fact.device, fact.samples) for fact in facts if isinstance(fact, Readings)]
 
     def _is_past(self, t_s: float | None) -> bool:
         """Tell whether a device's time is long ago; one before 2020 was never set (as to the listener)."""

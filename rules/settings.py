@@ -5,6 +5,7 @@ from pathlib import Path
 
 import urllib3
 
+from inputs.settings import InputsSettings
 from rules.model import GRAFANA, STREAM
 from service.errors import SettingsError
 from service.extra_topics import ExtraTopicsSettings
@@ -14,7 +15,7 @@ __all__ = ["Settings", "require"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(MqttSettings, HttpSettings, LogSettings, ExtraTopicsSettings):
+class Settings(MqttSettings, HttpSettings, LogSettings, ExtraTopicsSettings, InputsSettings):
     """Evaluates the rules file on readings as they arrive, and posts alerts to the webhook."""
 
     http_port: int = setting(8083, "TCP port of health, metrics and /rules; 0 takes a free one.", least=0, most=65535)

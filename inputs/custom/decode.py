@@ -4,6 +4,7 @@ Also [numbers]: a topic whose payload is one number.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from contract.errors import PayloadError
@@ -53,7 +54,6 @@ class Custom:
 
     name = "custom"
     own = ()
-    rights = ()
 
     def __init__(self, table: Table, context: Context) -> None:
         self._context = context
@@ -61,6 +61,7 @@ class Custom:
         self.filters = (self._pattern.filter,)
         self._device = self._template(table, "device", None)
         self._sensor = self._template(table, "sensor", "")
+        self.rights = self._rights()
         self._zone = table.zone()
         self._time = _optional(table, "time")
         self._each = _optional(table, "each")
@@ -114,6 +115,20 @@ class Custom:
                 pairs.append(((sensor,), value.stored(found)))
         return pairs
 
+    def _rights(self) -> Sequence[tuple[str, str, str]]:
+        """A device signs in as itself: what it may write follows from where its id stands in the topic."""
+        if "{" not in self._device:
+            return ((self._device, "write", self._pattern.filter),)
+        if not (place := _PLACE.fullmatch(self._device)):
+            return ()
+        levels, seen = self._pattern.filter.split("/"), 0
+        for index, level in enumerate(levels):
+            seen += level in ("+", "#")
+            if seen == int(place[1]):
+                levels[index] = "%u"
+                break
+        return (("%u", "write", "/".join(levels)),)
+
     def _named(self, places: tuple[str, ...]) -> str:
         if "{" not in self._device:
             return self._device
@@ -140,7 +155,6 @@ class Numbers:
 
     name = "numbers"
     own = ()
-    rights = ()
 
     def __init__(self, table: Table, context: Context) -> None:
         self._targets: dict[str, tuple[str, str]] = {}
@@ -156,6 +170,7 @@ class Numbers:
             _sensor(table, topic, sensor)
             self._targets[topic] = (device, sensor)
         self.filters = tuple(self._targets)
+        self.rights = tuple((device, "write", topic) for topic, (device, _) in self._targets.items())
 
     def decode(self, topic: str, payload: bytes) -> list[Fact]:
         """See `Input`."""

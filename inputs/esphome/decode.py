@@ -37,10 +37,10 @@ class Esphome:
         self.filters = [f"{prefix}/{kind}/+/state" for prefix in self._prefixes for kind in kinds]
         self.filters += [f"{prefix}/status" for prefix in self._prefixes]
         self.rights = (
-            *(("write", f"%u/{kind}/+/state") for kind in kinds),
-            ("write", "%u/status"),
-            ("write", "%u/debug"),
-            ("read", "%u/+/+/command"),
+            *(("%u", "write", f"%u/{kind}/+/state") for kind in kinds),
+            ("%u", "write", "%u/status"),
+            ("%u", "write", "%u/debug"),
+            ("%u", "read", "%u/+/+/command"),
         )
 
     def decode(self, topic: str, payload: bytes) -> list[Fact]:

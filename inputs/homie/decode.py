@@ -38,9 +38,8 @@ class Homie:
         self._base = table.topic("base", "homie")
         self.filters = (self._base + "/#",)
         self.rights = (
-            ("readwrite", f"{self._base}/%u/#"),
-            ("readwrite", f"{self._base}/5/%u/#"),
-            ("read", f"{self._base}/$broadcast/#"),
+            ("%u", "readwrite", f"{self._base}/%u/#"),
+            ("%u", "readwrite", f"{self._base}/5/%u/#"),
         )
         # (device, node, property) -> {"datatype": ..., "unit": ...}
         self._properties: OrderedDict[tuple[str, str, str], dict[str, str]] = OrderedDict()

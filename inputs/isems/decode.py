@@ -37,7 +37,7 @@ class Isems:
         self._context = context
         self.filters = (table.pattern("topic", "/isems/+/csvlog").filter,)
         self.own = ("http:isems",)
-        self.rights = (("write", "/isems/%u/csvlog"),)
+        self.rights = (("%u", "write", "/isems/%u/csvlog"),)
         # Read by the listener's poller, checked there.
         self.nodes = table.take("nodes", [])
         self.poll_every_s = table.number("poll_every_s", 300, 10, 86400)

@@ -29,11 +29,9 @@ class Shelly1:
         self._base = table.topic("base", "shellies")
         self.filters = (self._base + "/+/#",)
         self.rights = (
-            ("write", f"{self._base}/%u/#"),
-            ("write", f"{self._base}/announce"),
-            ("read", f"{self._base}/%u/+/+/command"),
-            ("read", f"{self._base}/%u/command"),
-            ("read", f"{self._base}/command"),
+            ("%u", "write", f"{self._base}/%u/#"),
+            ("%u", "read", f"{self._base}/%u/+/+/command"),
+            ("%u", "read", f"{self._base}/%u/command"),
         )
 
     def decode(self, topic: str, payload: bytes) -> list[Fact]:

@@ -33,11 +33,11 @@ class Shelly2:
         self._levels = len(prefix.split("/"))
         self.filters = (f"{prefix}/events/rpc", f"{prefix}/status/+", f"{prefix}/online")
         self.rights = (
-            ("write", "%u/events/rpc"),
-            ("write", "%u/status/+"),
-            ("write", "%u/online"),
-            ("readwrite", "%u/rpc"),
-            ("read", "%u/command/#"),
+            ("%u", "write", "%u/events/rpc"),
+            ("%u", "write", "%u/status/+"),
+            ("%u", "write", "%u/online"),
+            ("%u", "readwrite", "%u/rpc"),
+            ("%u", "read", "%u/command/#"),
         )
 
     def decode(self, topic: str, payload: bytes) -> list[Fact]:

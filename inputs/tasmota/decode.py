@@ -37,10 +37,9 @@ class Tasmota:
         tele = [f"{self._tele}/+/{kind}" for kind in ("SENSOR", "STATE", "LWT")]
         self.filters = [*tele, f"{self._stat}/+/+"]  # POWER, POWER1, POWER2, ... cannot be told by wildcards
         self.rights = (
-            ("write", f"{self._tele}/%u/#"),
-            ("write", f"{self._stat}/%u/#"),
-            ("read", "cmnd/%u/#"),
-            ("read", "cmnd/tasmotas/#"),
+            ("%u", "write", f"{self._tele}/%u/#"),
+            ("%u", "write", f"{self._stat}/%u/#"),
+            ("%u", "read", "cmnd/%u/#"),
         )
 
     def decode(self, topic: str, payload: bytes) -> list[Fact]:

@@ -32,7 +32,7 @@ class Zigbee2mqtt:
         self.filters = (self._base + "/#",)
         # It signs in once for all its devices, as `zigbee2mqtt` unless the file says otherwise.
         user = table.text("user", "zigbee2mqtt")
-        self.rights = ((f"user {user}", f"{self._base}/#"),)
+        self.rights = ((user, "readwrite", f"{self._base}/#"),)
 
     def decode(self, topic: str, payload: bytes) -> list[Fact]:
         """See `Input`."""

@@ -23,6 +23,7 @@ from amqtt.contexts import Action, BrokerConfig, ListenerConfig
 from amqtt.plugins.base import BaseAuthPlugin, BaseTopicPlugin
 
 from contract.limits import MAX_PAYLOAD_BYTES
+from inputs import load
 from pinloop.broker_files import acl_text
 
 __all__ = ["Acl", "main", "write_users"]
@@ -105,13 +106,15 @@ class AclPlugin(BaseTopicPlugin):
 
     @dataclass
     class Config:
-        """The first level(s) of every topic."""
+        """The first level(s) of every topic, and the file of other firmware."""
 
         prefix: str = "pinloop"
+        inputs_path: str = ""
 
     def __init__(self, context: Any) -> None:
         super().__init__(context)
-        self._acl = Acl(acl_text(self._get_config_option("prefix")))
+        inputs = load(Path(self._get_config_option("inputs_path")))
+        self._acl = Acl(acl_text(self._get_config_option("prefix"), inputs))
 
     async def topic_filtering(self, *, session: Any = None, topic: str | None = None, action: Any = None) -> bool:
         """Tell amqtt whether the action may go on."""
@@ -139,12 +142,12 @@ def write_users(path: Path, users: dict[str, str]) -> None:
     path.write_text(json.dumps(users), encoding="utf-8")
 
 
-async def _serve(bind: str, port: int, folder: Path) -> None:
+async def _serve(bind: str, port: int, folder: Path, inputs_path: str) -> None:
     config = BrokerConfig(
         listeners={"default": ListenerConfig(bind=f"{bind}:{port}", max_connections=2000)},
         plugins={
             f"{__name__}.UsersPlugin": {"users_path": str(folder / "users.json")},
-            f"{__name__}.AclPlugin": {},
+            f"{__name__}.AclPlugin": {"inputs_path": str(inputs_path)},
         },
     )
     broker = OwnSubscriptionsBroker(config)
@@ -160,11 +163,11 @@ async def _serve(bind: str, port: int, folder: Path) -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Serve until SIGTERM: `embedded_broker BIND PORT FOLDER`, with `users.json` in the folder."""
+    """Serve until SIGTERM: `embedded_broker BIND PORT FOLDER [INPUTS]`, with `users.json` in the folder."""
     warnings.simplefilter("ignore")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
-    bind, port, folder = argv
-    asyncio.run(_serve(bind, int(port), Path(folder)))
+    bind, port, folder, *inputs_path = argv
+    asyncio.run(_serve(bind, int(port), Path(folder), "".join(inputs_path)))
     return 0
 
 

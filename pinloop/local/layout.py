@@ -58,6 +58,11 @@ class Layout:
         return self.data / "rules.db"
 
     @property
+    def inputs(self) -> Path:
+        """Return the file that declares other firmware."""
+        return self.data / "inputs.toml"
+
+    @property
     def dead_letters(self) -> Path:
         return self.data / "dead-letters.jsonl"
 

@@ -24,10 +24,19 @@ def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None) -
     broker_argv = (
         [mosquitto, "-c", str(layout.broker / "mosquitto.conf")]
         if mosquitto
-        else [sys.executable, "-m", "pinloop.local.embedded_broker", bind, str(ports.mqtt), str(layout.broker)]
+        else [
+            sys.executable,
+            "-m",
+            "pinloop.local.embedded_broker",
+            bind,
+            str(ports.mqtt),
+            str(layout.broker),
+            str(layout.inputs),
+        ]
     )
     broker = Part("broker", broker_argv, address=f"{bind}:{ports.mqtt}", stop_rank=_STOP_BROKER)
     store = {"PINLOOP_STORE_URL": f"sqlite:{layout.store.resolve()}"}
+    inputs = {"PINLOOP_INPUTS_PATH": str(layout.inputs.resolve())}
     webhook_url = f"http://127.0.0.1:{ports.webhook}"
     operator_file = str(layout.password("operator").resolve())
     alerts_file = str(layout.password("alerts").resolve())
@@ -49,7 +58,7 @@ def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None) -
             layout,
             ports.mqtt,
             ports.listener,
-            {**store, "PINLOOP_LISTENER_DEAD_LETTER_PATH": str(layout.dead_letters.resolve())},
+            {**store, **inputs, "PINLOOP_LISTENER_DEAD_LETTER_PATH": str(layout.dead_letters.resolve())},
         ),
         _service(
             "rules",
@@ -57,6 +66,7 @@ def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None) -
             ports.mqtt,
             ports.rules,
             {
+                **inputs,
                 "PINLOOP_RULES_RULES_PATH": str(layout.rules.resolve()),
                 "PINLOOP_RULES_STATE_PATH": str(layout.rules_state.resolve()),
                 "PINLOOP_RULES_ENGINES": "stream,grafana",  # no Grafana here: every rule is evaluated by us

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 
 import firmware.sim
+from inputs import Inputs, load
 from pinloop.broker_files import DOCTOR_DEVICE, SERVICE_USERS, acl_text, mosquitto_conf, password_text
+from pinloop.errors import PinloopError
 from pinloop.local.embedded_broker import write_users
 from pinloop.local.layout import Layout, Ports
 from pinloop.secrets import read_or_make, write_file
+from service.errors import SettingsError
 
 __all__ = ["VIRTUAL_DEVICES", "prepare"]
 
@@ -34,12 +37,15 @@ def prepare(
 
     Raises:
         OSError: the folder cannot be written.
+        PinloopError: inputs.toml has a mistake.
     """
     for folder in (layout.secrets, layout.broker, layout.logs, layout.devices):
         folder.mkdir(parents=True, exist_ok=True)
     layout.secrets.chmod(0o700)
     for user in ("console", "alerts", "operator"):
         read_or_make(layout.password(user))
+    if not layout.inputs.exists():
+        layout.inputs.write_bytes(resources.files("listener").joinpath("inputs.toml").read_bytes())
     users = {user: read_or_make(layout.password(user)) for user in _broker_users(layout, own_devices)}
     _broker_files(layout, ports.mqtt, bind, users, embedded)
     if not layout.rules.exists():
@@ -57,6 +63,7 @@ def _broker_users(layout: Layout, own_devices: Sequence[str]) -> list[str]:
 
 
 def _broker_files(layout: Layout, port: int, bind: str, users: Mapping[str, str], embedded: bool) -> None:
+    inputs = _inputs(layout)
     if embedded:
         write_users(layout.broker / "users.json", dict(users))
         return
@@ -64,8 +71,17 @@ def _broker_files(layout: Layout, port: int, bind: str, users: Mapping[str, str]
     passwd = folder / "passwd"
     old = passwd.read_text(encoding="utf-8") if passwd.exists() else ""
     write_file(passwd, password_text(users, old))
-    write_file(folder / "acl", acl_text())
+    write_file(folder / "acl", acl_text(inputs=inputs))
     write_file(folder / "mosquitto.conf", mosquitto_conf(bind, port, folder, run_as_root=os.geteuid() == 0))
+
+
+def _inputs(layout: Layout) -> Inputs:
+    try:
+        return load(layout.inputs)
+    except SettingsError as error:
+        raise PinloopError(
+            f"{layout.inputs}: {error}", "Mend it: `pinloop inputs check` says whether it is good."
+        ) from None
 
 
 def _device(layout: Layout, device: str, profile: str, mqtt_port: int, sweep_s: float) -> None:
