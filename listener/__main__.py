@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from inputs import load as load_inputs
 from listener.dead import DeadLetters
 from listener.decode import Decoder
+from listener.delivery import Delivery
 from listener.foreign import foreign
 from listener.intake import Intake
 from listener.queue import Queue
 from listener.scrape import Scraper
+from listener.second_stores import second_stores
 from listener.settings import Settings
+from listener.spool import Spool, SpoolError
 from listener.writer import Writer
 from service import logs
 from service.errors import ServiceError
@@ -30,7 +33,8 @@ _LAST_WRITE_S = 15  # an HTTP write may take 10 s to fail
 def main(argv: Sequence[str]) -> int:
     """Run until SIGTERM or SIGINT; return the exit code: 0 clean, 1 it could not start or failed, 2 bad settings."""
     settings = load("listener", Settings, argv)
-    logs.setup("listener", settings)
+    # Points on standard output (a second store) are for a program: logs would be in their way.
+    logs.setup("listener", settings, sys.stderr if "stdout:" in settings.second_stores else None)
     try:
         inputs = load_inputs(settings.inputs_path)
         decoder = Decoder(settings.mqtt_prefix, settings.topics_extra, foreign(inputs))
@@ -38,21 +42,34 @@ def main(argv: Sequence[str]) -> int:
         scraper = Scraper(settings.scrape, settings.scrape_every_s, store)
         queue = Queue(settings.queue_max_bytes)
         intake = Intake(settings, decoder.filters(), queue, settings.mqtt_reader)
-    except (ServiceError, StoreError) as error:
+        spool = Spool(settings.spool_path, settings.spool_max_bytes, settings.spool_max_age_s)
+        second = second_stores(settings)
+    except (ServiceError, StoreError, SpoolError) as error:
         return _refuse(error, 2)
     stop = stop_on_signals()
+    dead = DeadLetters(settings.dead_letter_path, settings.dead_letter_max_bytes)
+    delivery = Delivery(
+        store,
+        spool,
+        dead,
+        second,
+        batch_max_points=settings.batch_max_points,
+        replay_points_per_s=settings.spool_points_per_s,
+        dedup_window=settings.dedup_window,
+    )
     writer = Writer(
         queue,
         decoder,
-        store,
-        DeadLetters(settings.dead_letter_path),
+        delivery,
+        dead,
         intake.ack,
         batch_max_points=settings.batch_max_points,
         dedup_window=settings.dedup_window,
     )
     health = Health("listener")
     health.add("broker", intake.problem)
-    health.add("store", writer.problem)
+    health.add("store", delivery.problem)
+    health.add("spool", delivery.held)
     health.add("queue", queue.problem)
     server = HttpServer(settings, health)
     try:
@@ -75,10 +92,11 @@ def main(argv: Sequence[str]) -> int:
     stop.wait()
     scraper.stop()
     queue.close()
-    writer.stop()
+    delivery.stop()
     worker.join(_LAST_WRITE_S)
     intake.stop()  # sends the acknowledgements that are on their way, then DISCONNECT
     server.stop()
+    delivery.close()
     store.close()
     log.info("stopped")
     return 1 if failed.is_set() else 0

@@ -1,50 +1,145 @@
-"""The dead-letter file: points that the store refuses for good, with the reason.
+"""Dead letters: points that a store refuses for good and messages that nobody can read, kept with the reason.
 
-JSON lines, one a point, synced before the message is acknowledged. `line` is
-line protocol, so a repaired file can be written to InfluxDB as it is.
+JSON lines, one a letter, each with `at`, `by` (who refused: a store's name, or
+"decoder"), `reason`, `topic` and `payload` (`payload_base64` when it is no
+text). A refused point has `line`, too, which is line protocol, and `point`
+and `ts_ns`. Points are synced before their message is acknowledged. The file
+is bounded: when it is full it becomes `<name>.1`, in place of the one before.
+
+Other processes read and rewrite the file (`pinloop deadletter`), so it is
+opened anew for each addition, under a lock.
 """
 
+import base64
 import json
 import os
+import threading
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from listener import metrics
+from listener.batch import Origin
+from listener.dead_file import locked, older
+from service import logs
 from store import Point, StoreError
 from store.lines import line
 
 __all__ = ["DeadLetters"]
 
+_MOST_PAYLOAD_BYTES = 65536
+# One broken device must not push the letters of others out of the file.
+_MESSAGES_PER_S = 20.0
+_MESSAGES_AT_ONCE = 1000.0
+
 
 class DeadLetters:
-    """Appends to the file `path`."""
+    """Appends to the file `path`; used by several threads.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        max_bytes: most bytes of the file and the one before it together.
+    """
+
+    def __init__(self, path: Path, max_bytes: int = 64 << 20) -> None:
         self._path = path
+        self._max_bytes = max_bytes
+        self._lock = threading.Lock()
+        self._log = logs.get("dead")
+        self._allowance = _MESSAGES_AT_ONCE
+        self._counted_s = time.monotonic()
 
-    def add(self, point: Point, reason: str) -> None:
-        """Append a point.
+    def add_points(self, by: str, letters: Sequence[tuple[Point, Origin | None, str]]) -> None:
+        """Keep points, each with its message and the reason; they are on the disk when this returns.
 
         Raises:
-            StoreError: transient; the file cannot be written, so the point must not be let go.
+            StoreError: transient; the file cannot be written, so the points must not be let go.
         """
+        if not letters:
+            return
+        self._append([{**_letter(by, reason, origin), **_point(point)} for point, origin, reason in letters])
+        metrics.DEAD_LETTERS.inc(len(letters))
+        self._log.error("refused points are dead letters", store=by, points=len(letters), last_reason=letters[-1][2])
+
+    def add_messages(self, letters: Sequence[tuple[Origin, str]]) -> None:
+        """Keep messages that cannot be read, each with the reason; some are only counted when there are very many.
+
+        Never raises: a stranger's message must not hold up what can be read.
+        """
+        kept = letters[: self._allowed(len(letters))]
+        if len(kept) < len(letters):
+            metrics.LETTERS_LOST.labels("rate").inc(len(letters) - len(kept))
+        if not kept:
+            return
         try:
-            text = line(point)
-        except StoreError:  # it cannot be put as line protocol, which is why it is here
-            text = None
-        record = {
-            "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "reason": reason,
-            "line": text,
-            "point": {"measurement": point.measurement, "tags": dict(point.tags), "fields": dict(point.fields)},
-            "ts_ns": point.ts_ns,
-        }
+            self._append([_letter("decoder", reason, origin) for origin, reason in kept])
+        except StoreError as error:
+            metrics.LETTERS_LOST.labels("disk").inc(len(kept))
+            self._log.error("dead letters cannot be kept", messages=len(kept), error=str(error))
+        else:
+            metrics.DEAD_LETTERS.inc(len(kept))
+
+    def _allowed(self, wanted: int) -> int:
+        with self._lock:
+            now_s = time.monotonic()
+            grown = self._allowance + (now_s - self._counted_s) * _MESSAGES_PER_S
+            self._counted_s = now_s
+            allowed = min(wanted, int(min(grown, _MESSAGES_AT_ONCE)))
+            self._allowance = min(grown, _MESSAGES_AT_ONCE) - allowed
+            return allowed
+
+    def _append(self, letters: Sequence[dict[str, Any]]) -> None:
+        data = b"".join(json.dumps(letter).encode() + b"\n" for letter in letters)
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab+") as file:
-                # A crash may have left half a line; it must not take this one with it.
-                torn = file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
-                file.write(b"\n" * bool(torn) + json.dumps(record).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            with locked(self._path):
+                if self._path.exists() and self._path.stat().st_size + len(data) > self._max_bytes // 2:
+                    self._rotate()
+                with self._path.open("ab+") as file:
+                    # A crash may have left half a line; it must not take this one with it.
+                    torn = file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
+                    file.write(b"\n" * bool(torn) + data)
+                    file.flush()
+                    os.fsync(file.fileno())
         except OSError as error:
             raise StoreError(f"{self._path}: {error.strerror}") from error
+
+    def _rotate(self) -> None:
+        before = older(self._path)
+        if before.exists():
+            with before.open("rb") as file:
+                metrics.LETTERS_LOST.labels("room").inc(sum(1 for _ in file))
+        self._path.replace(before)
+
+
+def _letter(by: str, reason: str, origin: Origin | None) -> dict[str, Any]:
+    letter: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "by": by,
+        "reason": reason,
+        "topic": None,
+        "payload": None,
+    }
+    if origin is not None:
+        payload = bytes(origin.payload[:_MOST_PAYLOAD_BYTES])
+        letter.update(topic=origin.topic, received_ns=origin.received_ns)
+        try:
+            letter["payload"] = payload.decode()
+        except UnicodeDecodeError:
+            letter["payload_base64"] = base64.b64encode(payload).decode()
+        if len(payload) < len(origin.payload):
+            letter["payload_bytes"] = len(origin.payload)  # and it is cut off
+    return letter
+
+
+def _point(point: Point) -> dict[str, Any]:
+    try:
+        text = line(point)
+    except StoreError:  # it cannot be put as line protocol, which is why it is here
+        text = None
+    return {
+        "line": text,
+        "point": {"measurement": point.measurement, "tags": dict(point.tags), "fields": dict(point.fields)},
+        "ts_ns": point.ts_ns,
+    }

@@ -27,6 +27,11 @@ class Identities:
         # (device, boot, sensors) -> (greatest n, bits: bit i is set when n - i was seen), the most recently used last
         self._seen: OrderedDict[tuple[str, str, str], tuple[int, int]] = OrderedDict()
 
+    def known(self, device: str, boot: str, n: int, sensors: str) -> bool:
+        """Return whether a sample was noted, without noting it; any thread may ask while none notes."""
+        greatest, bits = self._seen.get((device, boot, sensors), (-1, 0))
+        return 0 <= greatest - n < self._window and bool(bits >> (greatest - n) & 1)
+
     def first_time(self, device: str, boot: str, n: int, sensors: str) -> bool:
         """Note a sample, and return whether it is new.
 

@@ -29,8 +29,26 @@ class Settings(MqttSettings, HttpSettings, LogSettings, StoreSettings, ExtraTopi
         4096, "Sample numbers per device and start that are remembered to recognise a redelivery.", least=1, most=100000
     )
     dead_letter_path: Path = setting(
-        Path("data/dead-letter.jsonl"), "File for points that the store refuses for good, with the reason."
+        Path("data/dead-letter.jsonl"), "File for points that a store refuses for good and messages that nobody reads."
     )
+    dead_letter_max_bytes: int = setting(
+        67108864, "Most bytes of that file and the one before it; the oldest letters go.", least=65536
+    )
+    spool_path: Path = setting(Path("data/spool"), "Folder for points that a store does not take yet.")
+    spool_max_bytes: int = setting(
+        1073741824, "Most bytes of that folder; beyond it nothing is acknowledged to the broker.", least=65536
+    )
+    spool_max_age_s: float = setting(604800.0, "Seconds after which points in the spool are dropped.", least=60)
+    spool_points_per_s: float = setting(
+        20000.0, "Most points a second from the spool to the main store: live ones go beside them.", least=1
+    )
+    second_stores: str = setting(
+        "",
+        'Stores beside the main one: "NAME=URL,..." with sqlite:PATH, http(s)://HOST:PORT/?org=O&bucket=B, datadog:SITE'
+        " or stdout:.",
+    )
+    second_store_tokens: str = setting("", 'InfluxDB tokens of those: "NAME=TOKEN,...".', secret=True)
+    datadog_api_key: str = setting("", "Datadog's API key; empty: that of DATADOG_API_KEY.", secret=True)
     scrape: str = setting(
         "",
         'Services whose metrics are stored, for dashboards: "webhook=http://webhook:8081,..."; with it the own ones.',

@@ -4,9 +4,10 @@ One that cannot be stored costs its own points and nobody else's. Called on the
 writer's thread alone; delivers nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from listener.assemble import Assembler
+from listener.batch import Batch
 from listener.decode import Decoder, Refused
 from listener.errors import Rejected
 from listener.queue import Received
@@ -29,22 +30,39 @@ class Translator:
         self._decoder = decoder
         self._assembler = assembler
         self._rejections = Rejections()
+        self._rejected: list[tuple[Received, str]] = []
         self._log = logs.get("listener")
 
-    def points(self, batch: Iterable[Received]) -> list[Point]:
-        """Return the points of these messages, in their order; what cannot be stored is counted and logged."""
+    def batch(self, messages: Sequence[Received], most_points: int) -> Batch:
+        """Return the points of these messages, in their order, up to the first message that makes it so many.
+
+        What cannot be stored is counted and logged, and given to `rejected`.
+        """
         points: list[Point] = []
-        for received in batch:
+        starts: list[int] = []
+        for received in messages:
+            if len(points) >= most_points:
+                break
+            starts.append(len(points))
             try:
                 for fact in self._decoder.decode(received.topic, received.payload):
                     if isinstance(fact, Refused):
-                        self._rejections.add(received, Rejected(fact.message, fact.reason))
+                        self._reject(received, Rejected(fact.message, fact.reason))
                     else:
                         points += self._assembler.points(fact, received.retain, received.received_ns)
             except Rejected as error:
-                self._rejections.add(received, error)
+                self._reject(received, error)
             except Exception as error:  # noqa: BLE001
                 # A bug that one message shows must not stop the others: unacknowledged, it would come back for ever.
                 self._log.exception("message failed", topic=repr(received.topic[:200]))
-                self._rejections.add(received, Rejected(f"{type(error).__name__}: {error}", "other"))
-        return points
+                self._reject(received, Rejected(f"{type(error).__name__}: {error}", "other"))
+        return Batch(points, starts, messages[: len(starts)])
+
+    def rejected(self) -> list[tuple[Received, str]]:
+        """Return the messages that could not be stored since the last call, each with the reason."""
+        found, self._rejected = self._rejected, []
+        return found
+
+    def _reject(self, received: Received, error: Rejected) -> None:
+        self._rejections.add(received, error)
+        self._rejected.append((received, str(error)))

@@ -5,7 +5,7 @@ Foreign bytes are quoted by the renderer, so a payload cannot forge a line.
 
 import logging
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -14,16 +14,17 @@ from service.settings import LogSettings
 __all__ = ["get", "setup"]
 
 
-def setup(service: str, settings: LogSettings) -> None:
-    """Send this process's logs to standard output.
+def setup(service: str, settings: LogSettings, stream: TextIO | None = None) -> None:
+    """Send this process's logs to `stream`, standard output if none is given.
 
     Args:
         service: stands in every line, so that the lines of several services can be mixed.
     """
-    human = settings.log_format == "human" or (settings.log_format == "auto" and sys.stdout.isatty())
+    stream = stream or sys.stdout
+    human = settings.log_format == "human" or (settings.log_format == "auto" and stream.isatty())
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     renderer: Any = (
-        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), pad_event_to=28)
+        structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=28)
         if human
         else structlog.processors.JSONRenderer()
     )
@@ -36,7 +37,7 @@ def setup(service: str, settings: LogSettings) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
     # Libraries (waitress, urllib3) log through the standard library: warnings only, in the same form.

@@ -13,10 +13,14 @@ class StoreError(Exception):
         permanent: trying the same again is useless; of several points perhaps only one is to blame.
         status: the HTTP status of the answer, 0 when there was none.
         retry_after_s: seconds that the store asks to wait, 0 when it does not say.
+        dropped: how many of the points it refused, 0 when it does not say.
     """
 
-    def __init__(self, message: str, *, permanent: bool = False, status: int = 0, retry_after_s: float = 0) -> None:
+    def __init__(
+        self, message: str, *, permanent: bool = False, status: int = 0, retry_after_s: float = 0, dropped: int = 0
+    ) -> None:
         super().__init__(message)
         self.permanent = permanent
         self.status = status
         self.retry_after_s = retry_after_s
+        self.dropped = dropped

@@ -10,6 +10,7 @@ Sources: docs.influxdata.com/influxdb/v2/api (write), .../v1/guides/query_data (
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from influxdb_client.rest import ApiException
 from store.errors import StoreError
 from store.lines import lines
 from store.points import BOOKKEEPING, READINGS, Point
+from store.retry_after import retry_after_s
 
 __all__ = ["InfluxStore"]
 
@@ -29,10 +31,12 @@ _TIMEOUT_S = 10.0
 # The statuses that say something about the lines. All others (no answer, 401, 403, 404, 429, 5xx) say something about
 # the server or our settings: the same lines are good later.
 _PERMANENT = (400, 413, 422)
+_DROPPED = re.compile(r"\bdropped=(\d+)\b")  # "partial write: ... dropped=2": 1.x with 400, 2.x with 422
 
 
 class _Series(msgspec.Struct):
     columns: list[str]
+    name: str = ""
     tags: dict[str, str] = {}
     values: list[list[Any]] = []
 
@@ -135,7 +139,8 @@ class InfluxStore:
         for result in results:
             if result.error:
                 raise StoreError(f"{self._url}/query: {result.error}", status=200)
-        return [one for result in results for one in result.series]
+        # VictoriaMetrics, which takes writes only, answers every question with the list of its databases.
+        return [one for result in results for one in result.series if one.name != "databases"]
 
 
 def _error(
@@ -143,17 +148,28 @@ def _error(
 ) -> StoreError:
     text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
     try:
-        answer = json.loads(text)
-        text = answer.get("message") or answer.get("error") or text
-    except (ValueError, AttributeError):
+        text = _message(json.loads(text)) or text
+    except ValueError:
         pass
-    wait = headers.get("Retry-After", "")  # a date is allowed there, too; InfluxDB sends seconds
+    dropped = _DROPPED.search(text)
     return StoreError(
         f"{url}: {status} {text.strip()[:300]}",
         permanent=permanent,
         status=status,
-        retry_after_s=float(wait) if wait.isascii() and wait.isdecimal() else 0,
+        retry_after_s=retry_after_s(headers),
+        dropped=int(dropped[1]) if dropped else 0,
     )
+
+
+def _message(answer: Any) -> str:
+    """Return what an answer in JSON says: 2.x `message`, 1.x and 3 Core `error`, the latter with the lines' own."""
+    if not isinstance(answer, dict):
+        return ""
+    text = str(answer.get("message") or answer.get("error") or "")
+    bad = answer.get("data")
+    if isinstance(bad, list) and bad and isinstance(bad[0], dict):
+        text += f": {bad[0].get('error_message', '')}"
+    return text
 
 
 def _name(text: str) -> str:

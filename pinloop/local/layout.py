@@ -67,6 +67,10 @@ class Layout:
         return self.data / "dead-letters.jsonl"
 
     @property
+    def spool(self) -> Path:
+        return self.data / "spool"
+
+    @property
     def devices(self) -> Path:
         return self.data / "devices"
 

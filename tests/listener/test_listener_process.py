@@ -33,6 +33,7 @@ class Listener:
         self._starts = 0
         self.folder = folder / "data"
         self.dead_path = folder / "dead.jsonl"
+        self.spool_path = folder / "spool"
         self.port = free_port()
         self.store = SqliteStore(self.folder / "store.db")
         self.process: Child
@@ -41,6 +42,7 @@ class Listener:
             "PINLOOP_LISTENER_HTTP_PORT": str(self.port),
             "PINLOOP_STORE_URL": f"sqlite:{self.folder / 'store.db'}",
             "PINLOOP_LISTENER_DEAD_LETTER_PATH": str(self.dead_path),
+            "PINLOOP_LISTENER_SPOOL_PATH": str(self.spool_path),
         }
 
     def start(self, **environment: str) -> None:
@@ -130,12 +132,13 @@ def test_every_acknowledged_reading_is_stored_once_whenever_the_listener_is_kill
 
 
 def test_what_is_not_stored_is_not_acknowledged(listener: Listener, client: Client) -> None:
-    """Killed while the store refuses, the listener gets the same readings again and stores them."""
+    """Killed while store and spool refuse, the listener gets the same readings again and stores them."""
+    listener.spool_path.write_text("in the way")
     listener.folder.rename(listener.folder.with_name("away"))
     listener.folder.write_text("in the way")
     publish(client, *range(20))
     until(lambda: listener.metric("listener_messages_total") == 20)
-    until(lambda: "store" in listener.problems())
+    until(lambda: {"store", "spool"} <= set(listener.problems()))
     listener.kill()
 
     listener.folder.unlink()
@@ -167,6 +170,7 @@ def test_memory_stays_bounded_while_the_store_is_away(
     """Beyond the bound (and one block) the broker is not read; it keeps the rest, and pings keep the connection."""
     listener = Listener(spawn, broker, tmp_path)
     listener.folder.write_text("in the way")
+    listener.spool_path.write_text("in the way")
     listener.start(PINLOOP_LISTENER_QUEUE_MAX_BYTES="65536", PINLOOP_MQTT_KEEPALIVE_S="1")
     listener.connected()
     for n in range(600):

@@ -90,6 +90,7 @@ def test_a_service_that_is_away_does_not_hide_the_others(
             "PINLOOP_STORE_URL": f"sqlite:{tmp_path / 'store.db'}",
             "PINLOOP_SCRAPE": services,
             "PINLOOP_SCRAPE_EVERY_S": "1",
+            "PINLOOP_SPOOL_PATH": str(tmp_path / "spool"),
         },
         name="listener",
     )

@@ -11,9 +11,10 @@ import pytest
 from contract.readings import encode_reading
 from listener.dead import DeadLetters
 from listener.decode import Decoder
+from listener.delivery import Delivery
 from listener.queue import Queue, Received
+from listener.spool import Spool
 from listener.writer import Writer
-from store.points import Point
 from store.sqlite import SqliteStore
 from tests.support.wait import until
 
@@ -34,11 +35,22 @@ class Bench:
         self.dead_path = folder / "dead" / "letters.jsonl"
         self.queue = Queue(1 << 20)
         self.acked: list[int] = []
+        self.spool_path = folder / "spool"
+        dead = DeadLetters(self.dead_path)
+        self.delivery = Delivery(
+            self.store,
+            Spool(self.spool_path, 1 << 20, 3600),
+            dead,
+            {},
+            batch_max_points=100,
+            replay_points_per_s=10**6,
+            dedup_window=4096,
+        )
         self.writer = Writer(
             self.queue,
             Decoder("pinloop"),
-            self.store,
-            DeadLetters(self.dead_path),
+            self.delivery,
+            dead,
             lambda stored: self.acked.extend(one.mid for one in stored),
             batch_max_points=100,
             dedup_window=4096,
@@ -63,13 +75,14 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     """A bench whose writer has ended when the test has."""
-    monkeypatch.setattr("listener.writer._LONGEST_DELAY_S", 0.05)
+    monkeypatch.setattr("listener.backoff._LONGEST_S", 0.05)
     running = Bench(tmp_path)
     yield running
     running.queue.close()
-    running.writer.stop()
+    running.delivery.stop()
     if running.thread.ident:
         running.thread.join(5)
+    running.delivery.close()
     running.store.close()
 
 
@@ -110,8 +123,9 @@ def test_a_dead_letter_that_cannot_be_written_is_waited_for(bench: Bench, refuse
     """A point is neither acknowledged nor forgotten while there is no room for it anywhere."""
     refuse()
     bench.dead_path.parent.write_text("in the way")
+    bench.spool_path.write_text("in the way")
     bench.put(received(1, POISON), received(2))
-    until(lambda: "letters" in (bench.writer.problem() or ""))
+    until(lambda: "letters" in (bench.delivery.held() or ""))
     assert bench.acked == []
 
     bench.dead_path.parent.unlink()
@@ -120,28 +134,35 @@ def test_a_dead_letter_that_cannot_be_written_is_waited_for(bench: Bench, refuse
     assert bench.stored() == [2]
 
 
-def test_a_torn_dead_letter_does_not_take_the_next_one_with_it(tmp_path: Path) -> None:
-    """The power went while the last one was written."""
-    path = tmp_path / "dead.jsonl"
-    path.write_text('{"reason": "ha')
-    DeadLetters(path).add(Point("readings", (), {"x": float("nan")}, 1), "no number")
-    torn, whole = path.read_text().splitlines()
-    assert torn == '{"reason": "ha'
-    assert (json.loads(whole)["line"], json.loads(whole)["reason"]) == (None, "no number")
-
-
-def test_a_store_that_fails_for_now_holds_the_messages(bench: Bench, tmp_path: Path) -> None:
-    """Nothing is acknowledged until it works again; then everything is, once, and nothing is a dead letter."""
+def test_while_the_store_fails_messages_are_safe_in_the_spool_and_acknowledged(bench: Bench, tmp_path: Path) -> None:
+    """When it works again everything is stored, once, and nothing is a dead letter."""
     (tmp_path / "data").write_text("in the way")
     bench.put(received(1), received(2))
-    until(lambda: "data" in (bench.writer.problem() or ""))
+    until(lambda: bench.acked == [1, 2])
+    bench.put(received(3))
+    until(lambda: bench.acked == [1, 2, 3])
+    assert "data" in (bench.delivery.problem() or "")
+    assert bench.delivery.held() is None
+
+    (tmp_path / "data").unlink()
+    until(lambda: bench.stored() == [1, 2, 3])
+    until(lambda: bench.delivery.problem() is None)
+    assert bench.dead() == []
+
+
+def test_messages_are_held_while_store_and_spool_fail(bench: Bench, tmp_path: Path) -> None:
+    """Nothing is acknowledged until one of them works again; then everything is, without a restart."""
+    (tmp_path / "data").write_text("in the way")
+    bench.spool_path.write_text("in the way")
+    bench.put(received(1), received(2))
+    until(lambda: "spool" in (bench.delivery.held() or ""))
     bench.put(received(3))
     assert bench.acked == []
 
     (tmp_path / "data").unlink()
     until(lambda: bench.acked == [1, 2, 3])
     assert bench.stored() == [1, 2, 3]
-    assert bench.writer.problem() is None
+    assert bench.delivery.problem() is bench.delivery.held() is None
     assert bench.dead() == []
 
 
@@ -149,20 +170,21 @@ def test_a_writer_that_is_stopped_stores_what_it_holds(bench: Bench) -> None:
     """A clean stop leaves nothing for the broker to keep."""
     bench.put(*[received(n) for n in range(300)])
     bench.queue.close()
-    bench.writer.stop()
+    bench.delivery.stop()
     bench.thread.join(5)
     assert bench.acked == bench.stored() == list(range(300))
 
 
-def test_a_writer_that_is_stopped_while_the_store_fails_ends_without_acknowledging(
+def test_a_writer_that_is_stopped_while_nothing_takes_points_ends_without_acknowledging(
     bench: Bench, tmp_path: Path
 ) -> None:
-    """The broker keeps what it did not store."""
+    """The broker keeps what is nowhere safe."""
     (tmp_path / "data").write_text("in the way")
+    bench.spool_path.write_text("in the way")
     bench.put(received(1))
-    until(lambda: "data" in (bench.writer.problem() or ""))
+    until(bench.delivery.held)
     bench.queue.close()
-    bench.writer.stop()
+    bench.delivery.stop()
     bench.thread.join(5)
     assert not bench.thread.is_alive()
     assert bench.acked == []

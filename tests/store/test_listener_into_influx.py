@@ -15,7 +15,7 @@ from tests.support.wait import until
 def test_readings_reach_influxdb_and_the_one_that_it_refuses_becomes_a_dead_letter(
     spawn: Callable[..., Child], broker: Broker, client: Client, influx: Any, bucket: str, tmp_path: Path
 ) -> None:
-    """Started with a wrong token the listener waits; with the right one every reading arrives, but for the conflict."""
+    """Started with a wrong token the listener spools; with the right one every reading arrives, but for the conflict."""
     store = influx.store(bucket)
     dead_path = tmp_path / "dead.jsonl"
     environment = {
@@ -25,6 +25,7 @@ def test_readings_reach_influxdb_and_the_one_that_it_refuses_becomes_a_dead_lett
         "PINLOOP_STORE_BUCKET": bucket,
         "PINLOOP_STORE_TOKEN": "wrong",
         "PINLOOP_LISTENER_DEAD_LETTER_PATH": str(dead_path),
+        "PINLOOP_SPOOL_PATH": str(tmp_path / "spool"),
     }
     t_s = 1763690000.0
     store.write([Point("readings", (("device", "other"),), {"odd": "text"}, round(t_s * 1e9))])
@@ -33,7 +34,7 @@ def test_readings_reach_influxdb_and_the_one_that_it_refuses_becomes_a_dead_lett
     until(lambda: "broker connected" in waiting.text() and "store fails" in waiting.text(), 10)
     for n in range(50):
         client.publish("pinloop/pot/readings", json.dumps({"pot": n, "_n": n, "_b": "k3f9", "_t": t_s + n}))
-    client.publish("pinloop/pot/reading/odd", encode_reading(1, 50, "k3f9", t_s))
+    client.publish("pinloop/pot/reading/odd", encode_reading(1, 50, "k3f9", t_s + 50))
     client.publish("pinloop/pot/reading/pot", encode_reading(51, 51, "k3f9", t_s + 51))
     assert waiting.end(10) == 0
     assert store.latest("pot") == {}
@@ -45,3 +46,4 @@ def test_readings_reach_influxdb_and_the_one_that_it_refuses_becomes_a_dead_lett
     (letter,) = [json.loads(text) for text in dead_path.read_text().splitlines()]
     assert letter["point"]["fields"] == {"odd": 1, "n": 50, "boot": "k3f9"}
     assert "conflict" in letter["reason"]
+    assert letter["topic"] == "pinloop/pot/reading/odd"

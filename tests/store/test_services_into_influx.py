@@ -50,6 +50,7 @@ def test_every_figure_of_the_dashboard_is_one_that_the_services_have(
             **store,
             "PINLOOP_SCRAPE": ",".join(f"{name}=http://127.0.0.1:{port}" for name, port in ports.items()),
             "PINLOOP_SCRAPE_EVERY_S": "1",
+            "PINLOOP_SPOOL_PATH": str(tmp_path / "spool"),
             "PINLOOP_DEAD_LETTER_PATH": str(tmp_path / "dead.jsonl"),
         },
     }

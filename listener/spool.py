@@ -1,0 +1,385 @@
+"""The spool: batches on disk that a store has yet to take. Holds none of them in memory.
+
+An append-only log in one folder. Every byte has a position that is never used
+again; a file (segment) is named after the position of its first byte:
+
+    00000000000000000000.spool   "PLSPOOL" and the version of the format (one byte), then records
+    main.cursor                  the position up to which the store `main` has taken everything (decimal text)
+
+A record, numbers little-endian: marker "PLR1", length of the body (u32),
+points in it (u32), time of its append in nanoseconds since 1970 (u64), CRC-32
+of those four and the body (u32), body (`spool_record`).
+
+`append` returns when the record is on the disk (fsync): only then may its
+messages be acknowledged. Whatever a crash or a bad sector left is passed over
+up to the next record that is whole, and counted; an old segment is never
+written to again. A cursor may lag behind after a crash: points that come twice
+replace themselves. A segment goes when every reader has passed it.
+"""
+
+import os
+import struct
+import threading
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from listener import metrics
+from service import logs
+
+__all__ = ["VERSION", "Record", "Spool", "SpoolError"]
+
+VERSION = 1
+_HEAD = b"PLSPOOL" + bytes([VERSION])
+_MARKER = b"PLR1"
+_FIELDS = struct.Struct("<4sIIQ")
+_CRC = struct.Struct("<I")
+_RECORD_BYTES = _FIELDS.size + _CRC.size
+_SEGMENTS = 16  # of which a full spool consists: what is passed is given back in such steps
+_LARGEST_SEGMENT_BYTES = 8 << 20
+_WORTH_DELETING_BYTES = 1 << 20  # a segment that is still written to
+_CURSOR_EVERY_S = 1.0
+# A clock that was never set says nothing about the age of a record.
+_LEAST_NS = 1577836800 * 10**9  # 2020-01-01
+
+
+class SpoolError(Exception):
+    """The spool cannot take a record, for now: it is full, or the disk is, or it cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record that was read.
+
+    Attributes:
+        end: the position after it.
+        points: how many it holds.
+        body: see `spool_record`.
+    """
+
+    end: int
+    points: int
+    appended_ns: int
+    body: bytes
+
+
+class Spool:
+    """The log in the folder `path`; made when it is first needed. Used by several threads.
+
+    Args:
+        max_bytes: most bytes of all segments together.
+        max_age_s: a record that is older is dropped when it is read.
+
+    Raises:
+        SpoolError: it was written by a later version.
+    """
+
+    def __init__(self, path: Path, max_bytes: int, max_age_s: float) -> None:
+        self._path = path
+        self._max_bytes = max_bytes
+        self._max_age_ns = int(max_age_s * 1e9)
+        self._segment_bytes = min(max_bytes // _SEGMENTS, _LARGEST_SEGMENT_BYTES)
+        self._log = logs.get("spool")
+        self._changed = threading.Condition()
+        self._segments: dict[int, int] = {}  # position of the first byte -> bytes, rising
+        self._next = 0  # the position after all of them
+        self._file: int | None = None  # the segment that is written, the last of them, and its first position
+        self._base = 0
+        self._positions: dict[str, int] = {}  # reader -> what it reads next
+        self._required: set[str] = set()
+        self._saved: dict[str, tuple[int, float]] = {}  # reader -> its cursor, and when that was written
+        self._closed = False
+        self._find()
+
+    def add_reader(self, name: str, *, required: bool, from_start: bool) -> None:
+        """Add a reader, before the first `append`.
+
+        Args:
+            name: a file's name.
+            required: what it has not read is never dropped for want of room; `append` fails instead.
+            from_start: where it begins without a cursor: at what there is, or at what comes.
+        """
+        with self._changed:
+            first, end = next(iter(self._segments), self._next), self._next
+            path = self._path / f"{name}.cursor"
+            if path.exists() or from_start:
+                # A cursor that cannot be read: rather twice than not at all.
+                self._positions[name] = min(max(_cursor(path) or first, first), end)
+            else:
+                self._positions[name] = end
+                self._save(name, now=True)
+            if required:
+                self._required.add(name)
+
+    def append(self, body: bytes, points: int) -> int:
+        """Write a record and return the position after it; the record survives a power cut.
+
+        Raises:
+            SpoolError: it is full of what required readers have not read, or cannot be written.
+        """
+        fields = _FIELDS.pack(_MARKER, len(body), points, time.time_ns())
+        record = b"".join((fields, _CRC.pack(zlib.crc32(body, zlib.crc32(fields))), body))
+        with self._changed:
+            self._make_room(len(record) + len(_HEAD))
+            try:
+                self._write(record)
+            except OSError as error:
+                self._abandon()
+                raise SpoolError(f"{self._path}: {error.strerror}") from error
+            self._changed.notify_all()
+            return self._next
+
+    def read(self, name: str, most_points: int, until: int | None = None) -> list[Record]:
+        """Return the next records of a reader, at most so many points or one record; without what is after `until`.
+
+        What is damaged or too old is passed over and counted; the rest is returned until `advance` says it is done.
+
+        Raises:
+            SpoolError: the disk does not give it.
+        """
+        records: list[Record] = []
+        points = 0
+        dropped: Counter[str] = Counter()
+        try:
+            for end, found in self._walk(self._positions[name], self.end if until is None else until):
+                why = found if isinstance(found, str) else "age" if self._too_old(found) else ""
+                if isinstance(found, str) or why:
+                    if records:
+                        break
+                    dropped[why] += 1 if isinstance(found, str) else found.points  # of damage nobody knows how many
+                    self.advance(name, end)
+                elif records and points + found.points > most_points:
+                    break
+                else:
+                    records.append(found)
+                    points += found.points
+        except OSError as error:
+            raise SpoolError(f"{self._path}: {error.strerror}") from error
+        finally:
+            self._tell(name, dropped)
+        return records
+
+    def advance(self, name: str, position: int) -> None:
+        """Note that a reader needs nothing before `position` any more."""
+        with self._changed:
+            self._positions[name] = max(self._positions[name], position)
+            self._trim()
+            self._save(name)
+
+    def newest(self, most_bytes: int) -> Iterator[Record]:
+        """Return the whole records among the last bytes, oldest first."""
+        start = next((base for base in self._segments if self.end - base <= most_bytes), self.end)
+        for _, found in self._walk(start, self.end):
+            if isinstance(found, Record):
+                yield found
+
+    def wait(self, position: int, timeout_s: float) -> None:
+        """Wait until there is something after `position`, or `close`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._next > position, timeout_s)
+
+    def behind_bytes(self, name: str) -> int:
+        """Return how much a reader has yet to read."""
+        return self.end - self._positions[name]
+
+    def position(self, name: str) -> int:
+        """Return what a reader reads next."""
+        return self._positions[name]
+
+    @property
+    def end(self) -> int:
+        """The position after the last record."""
+        with self._changed:
+            return self._next
+
+    def close(self) -> None:
+        """Write the cursors; let those who wait go."""
+        with self._changed:
+            self._closed = True
+            for name in self._positions:
+                self._save(name, now=True)
+            self._abandon(keep=True)
+            self._changed.notify_all()
+
+    def _find(self) -> None:
+        """Look at what an earlier process left."""
+        for path in sorted(self._path.glob("*.spool")):
+            with path.open("rb") as file:
+                head = file.read(len(_HEAD))
+            if len(head) == len(_HEAD) and head[:-1] == _HEAD[:-1] and head[-1] > VERSION:
+                raise SpoolError(f"{path}: is of format {head[-1]}, this version knows {VERSION}")
+            self._segments[int(path.stem)] = path.stat().st_size
+        # Also when all segments are gone, new ones come after what the cursors have passed.
+        cursors = filter(None, map(_cursor, self._path.glob("*.cursor")))
+        self._next = max([*cursors, *(base + size for base, size in self._segments.items())], default=0)
+        self._gauge()
+
+    def _make_room(self, more: int) -> None:
+        while sum(self._segments.values()) + more > self._max_bytes:
+            rest = list(self._segments)[1:]
+            needed = min((self._positions[name] for name in self._required), default=self._next)
+            if not rest or needed < rest[0]:
+                raise SpoolError(f"{self._path}: is full ({self._max_bytes} bytes)")
+            for name, position in self._positions.items():
+                if position < rest[0]:
+                    self._count_dropped(name, position, rest[0])
+                    self._positions[name] = rest[0]
+            self._trim()
+
+    def _count_dropped(self, name: str, start: int, end: int) -> None:
+        try:
+            points = sum(found.points for _, found in self._walk(start, end) if isinstance(found, Record))
+        except OSError:
+            points = 1
+        self._tell(name, {"bytes": points})
+
+    def _write(self, record: bytes) -> None:
+        if self._file is not None and self._next - self._base + len(record) > self._segment_bytes:
+            self._abandon(keep=True)
+        if self._file is None:
+            self._path.mkdir(parents=True, exist_ok=True)
+            self._base = self._next
+            self._file = os.open(self._segment(self._base), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            self._segments[self._base] = 0
+            record = _HEAD + record
+            _sync_folder(self._path)
+        base, written = self._base, 0
+        while written < len(record):
+            written += os.pwrite(self._file, record[written:], self._segments[base] + written)
+        os.fsync(self._file)
+        self._segments[base] += len(record)
+        self._next = base + self._segments[base]
+        self._gauge()
+
+    def _abandon(self, keep: bool = False) -> None:
+        """Write to this segment no more.
+
+        Unless `keep`, cut off what a failed write left; where that fails, too, readers pass over it.
+        """
+        if self._file is None:
+            return
+        last = self._base
+        try:
+            if not keep:
+                os.ftruncate(self._file, self._segments[last])
+        except OSError:
+            self._segments[last] = os.fstat(self._file).st_size
+            self._next = last + self._segments[last]
+        finally:
+            os.close(self._file)
+            self._file = None
+        if not self._segments[last]:
+            del self._segments[last]
+            self._unlink(last)
+
+    def _trim(self) -> None:
+        """Delete the segments that every reader has passed."""
+        needed = min(self._positions.values(), default=0)
+        for base, size in list(self._segments.items()):
+            if base + size > needed:
+                break
+            if self._file is not None and base == self._base:
+                if size < min(self._segment_bytes, _WORTH_DELETING_BYTES):
+                    break  # it is written to
+                self._abandon(keep=True)
+            del self._segments[base]
+            self._unlink(base)
+        self._gauge()
+
+    def _walk(self, start: int, end: int) -> Iterator[tuple[int, Record | str]]:
+        """Return (position after it, record) from `start` on; instead of a record "torn" or "damaged"."""
+        for base, size in list(self._segments.items()):
+            if base + size <= start or base >= end:
+                continue
+            at = max(start, base + len(_HEAD))
+            try:
+                file = os.open(self._segment(base), os.O_RDONLY)
+            except FileNotFoundError:
+                continue  # trimmed meanwhile
+            try:
+                limit = min(base + size, end)
+                while at < limit:
+                    found = _record(file, base, at, limit)
+                    at = _next_whole(file, base, at + 1, limit) if isinstance(found, str) else found.end
+                    yield at, found
+            finally:
+                os.close(file)
+
+    def _too_old(self, record: Record) -> bool:
+        return _LEAST_NS < record.appended_ns < time.time_ns() - self._max_age_ns
+
+    def _tell(self, name: str, dropped: Mapping[str, int]) -> None:
+        for why, points in dropped.items():
+            metrics.SPOOL_DROPPED.labels(name, why).inc(points)
+            self._log.error("dropped from the spool", store=name, reason=why, points=points)
+
+    def _save(self, name: str, now: bool = False) -> None:
+        """Write a reader's cursor; at most once a second, because losing it costs only time."""
+        position, (saved, saved_s) = self._positions[name], self._saved.get(name, (-1, -_CURSOR_EVERY_S))
+        if position == saved or (not now and time.monotonic() - saved_s < _CURSOR_EVERY_S):
+            return
+        path = self._path / f"{name}.cursor"
+        try:
+            self._path.mkdir(parents=True, exist_ok=True)
+            path.with_suffix(".new").write_text(f"{position}\n", encoding="ascii")
+            path.with_suffix(".new").replace(path)
+            self._saved[name] = (position, time.monotonic())
+        except OSError as error:
+            self._log.debug("a cursor cannot be written", error=str(error))
+
+    def _unlink(self, base: int) -> None:
+        try:
+            self._segment(base).unlink(missing_ok=True)
+        except OSError as error:
+            self._log.warning("a segment cannot be deleted", error=str(error))
+
+    def _segment(self, base: int) -> Path:
+        return self._path / f"{base:020}.spool"
+
+    def _gauge(self) -> None:
+        metrics.SPOOL_BYTES.set(sum(self._segments.values()))
+
+
+def _record(file: int, base: int, at: int, limit: int) -> Record | str:
+    """Return the record at a position; "torn" when it ends too early, "damaged" when it is not what was written."""
+    head = os.pread(file, min(_RECORD_BYTES, limit - at), at - base)
+    if len(head) < _RECORD_BYTES:
+        return "torn"
+    marker, length, points, appended_ns = _FIELDS.unpack_from(head)
+    end = at + _RECORD_BYTES + length
+    if marker != _MARKER or end > limit:
+        return "torn" if marker == _MARKER else "damaged"
+    body = os.pread(file, length, at - base + _RECORD_BYTES)
+    if zlib.crc32(body, zlib.crc32(head[: _FIELDS.size])) != _CRC.unpack_from(head, _FIELDS.size)[0]:
+        return "damaged"
+    return Record(end, points, appended_ns, body)
+
+
+def _next_whole(file: int, base: int, at: int, limit: int) -> int:
+    """Return the position of the next record that is whole, else the segment's end."""
+    rest = os.pread(file, limit - at, at - base)
+    found = rest.find(_MARKER)
+    while found >= 0:
+        if isinstance(_record(file, base, at + found, limit), Record):
+            return at + found
+        found = rest.find(_MARKER, found + 1)
+    return limit
+
+
+def _cursor(path: Path) -> int | None:
+    try:
+        return max(0, int(path.read_text(encoding="ascii")))
+    except (OSError, ValueError):
+        return None
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a new file's name survive a power cut."""
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
