@@ -91,9 +91,15 @@ def _influx(target: Target) -> Iterator[Finding]:
     shown = f"{store.store_url} ({health.get('name', 'InfluxDB')} {health.get('version', '')})".replace(" )", ")")
     if not target.write_token:
         yield warning("store", f"{shown} answers; the token that writes is not known here.", f"Run {setup}.")
-    elif answer.status in (401, 403, 404):
-        why = {401: "refuses the token", 403: "refuses the token", 404: f"has no bucket {store.store_bucket!r}"}
-        yield broken("store", f"{shown} {why[answer.status]} that writes ({answer.status}).", f"Run {setup}.")
+    elif answer.status in (401, 403):
+        yield broken("store", f"{shown} refuses the token that writes ({answer.status}).", f"Run {setup}.")
+    elif answer.status == 404:
+        wanted = f"bucket {store.store_bucket!r} of the organization {store.store_org!r}"
+        yield broken(
+            "store",
+            f"{shown} does not have the {wanted}: {_short(answer.text)}.",
+            "InfluxDB makes them at its first start only: make them there, or name those that it has.",
+        )
     elif answer.status >= 500:
         yield broken("store", f"{shown} answers {answer.status}: {_short(answer.text)}.", "Look at its disk and log.")
     else:

@@ -220,9 +220,14 @@ def grafana(server: Server) -> Server:
         "/api/v1/provisioning/contact-points": (200, [{"type": "email"}, hook]),
         "/api/datasources/uid/influxdb": (200, {"uid": "influxdb"}),
         "/api/datasources/uid/influxdb/health": (200, {"status": "OK"}),
-        "/api/v1/provisioning/alert-rules": (200, [{"uid": "a"}]),
+        "/api/prometheus/grafana/api/v1/rules": (200, grafana_rules({"name": "too-bright", "health": "ok"})),
     }
     return server
+
+
+def grafana_rules(*rules: dict[str, str]) -> dict[str, Any]:
+    """Return a list of rules in one group as Grafana gives it."""
+    return {"status": "success", "data": {"groups": [{"name": "pinloop", "file": "pinloop", "rules": list(rules)}]}}
 
 
 def grafana_findings(server: Server) -> dict[str, Finding]:
@@ -246,9 +251,14 @@ def test_a_provisioned_grafana_is_found_good(grafana: Server) -> None:
         ("/api/v1/provisioning/contact-points", (200, []), "grafana provisioning", "broken"),
         ("/api/datasources/uid/influxdb", (404, {}), "grafana provisioning", "broken"),
         ("/api/datasources/uid/influxdb/health", (400, {"message": "unauthorized"}), "grafana data source", "broken"),
-        ("/api/v1/provisioning/alert-rules", (500, {}), "grafana rules", "broken"),
+        ("/api/datasources/uid/influxdb/health", (400, {"message": "error connecting influxDB influxQL "}),
+         "grafana data source", "warning"),
+        ("/api/prometheus/grafana/api/v1/rules", (500, {}), "grafana rules", "broken"),
+        ("/api/prometheus/grafana/api/v1/rules",
+         (200, grafana_rules({"name": "dry", "health": "error", "lastError": "no such field"})),
+         "grafana rules", "broken"),
     ],
-)
+)  # fmt: skip
 def test_what_grafana_lacks_is_found(grafana: Server, path: str, answer: Any, check: str, level: str) -> None:
     """Each with the place to look at."""
     grafana.answers[path] = answer
@@ -266,7 +276,7 @@ def test_a_grafana_that_is_away_is_found() -> None:
 @pytest.mark.parametrize(
     ("status", "level", "saw"),
     [(204, "ok", "takes the token that writes"), (400, "ok", "takes"), (401, "broken", "refuses the token"),
-     (404, "broken", "has no bucket"), (500, "broken", "answers 500")],
+     (404, "broken", "does not have the bucket"), (500, "broken", "answers 500")],
 )  # fmt: skip
 def test_influxdbs_answer_to_an_empty_write_tells_whether_the_token_holds(
     server: Server, status: int, level: str, saw: str
