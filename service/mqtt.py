@@ -92,6 +92,7 @@ class Session:
         max_inflight: most QoS 1 messages of ours without PUBACK.
 
     Attributes:
+        client_id: by which the broker knows it.
         refusal: why the broker or we refuse the connection, "" when it stands or nobody answers.
 
     Raises:
@@ -126,7 +127,8 @@ class Session:
         self._batches = batches
         self._link = 0  # the number of the connection
         self._acking = threading.Lock()
-        self._client = client = self._make(f"{settings.mqtt_prefix.replace('/', '-')}-{name}", not persistent)
+        self.client_id = f"{settings.mqtt_prefix.replace('/', '-')}-{name}"
+        self._client = client = self._make(self.client_id, not persistent)
         client.max_inflight_messages_set(max_inflight)
         if settings.mqtt_user:
             client.username_pw_set(settings.mqtt_user, settings.mqtt_password)

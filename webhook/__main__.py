@@ -19,6 +19,7 @@ from webhook.access.tokens import Tokens
 from webhook.alerts import Alerts
 from webhook.api.alerts import alert_operations
 from webhook.api.app import make_app
+from webhook.api.openapi import openapi_operations
 from webhook.api.pins import pin_operations
 from webhook.claims import Claims
 from webhook.commands import Commands, Pin
@@ -35,6 +36,7 @@ from webhook.readback import Readback, sources_of
 from webhook.reconcile import Reconciler
 from webhook.routes_book import RouteBook
 from webhook.settings import Settings, preferences_of, require
+from webhook.sole import Sole
 
 # The server reads a body before the application can say in JSON that it is too long; beyond this it does not.
 _READ_MOST_BYTES = 1 << 24
@@ -69,14 +71,20 @@ def _serve(settings: Settings) -> int:
     quarantine = Quarantine("pinloop")
     database = Database(settings.claims_path)
     observed = Observed(topics, on_info=lambda device: reconciler.info_came(device))
+
+    def disconnected() -> None:
+        quarantine.disconnected()
+        sole.disconnected()
+
     session = Session(
         settings,
         "webhook",
         subscriptions=[(topics.every(kind), 1) for kind in Observed.KINDS],
         on_message=observed.message,
         on_connected=lambda: reconciler.connection_stands(),
-        on_disconnected=quarantine.disconnected,
+        on_disconnected=disconnected,
     )
+    sole = Sole(session.client_id, lambda: reconciler.adopted, stop.set)
 
     def dry_run(pin: Pin) -> bool:
         return settings.dry_run or pin in rehearsed
@@ -121,13 +129,14 @@ def _serve(settings: Settings) -> int:
     ]
     facts = Facts(database, claims, commands, observed, settings.drift_s, holds, dry_run)
     facts.quarantined = lambda pin: sender.quarantined(pin) or bridges.held(pin)
-    alerts = Alerts(claims, sender, settings.legacy_actuate)
+    alerts = Alerts(database, claims, sender, settings.legacy_actuate)
     tokens = Tokens(settings.tokens_path)
     guard = make_guard(settings, tokens, settings.claims_path.with_suffix(".replays"))
     operations = [
         *alert_operations(alerts, facts),
         *pin_operations(claims, facts, observed, sender, reconciler),
     ]
+    operations += openapi_operations(tuple(operations))
     app = make_app(guard.admit, settings.body_max_bytes, operations)
     server = HttpServer(settings, health, app, max_body_bytes=_READ_MOST_BYTES)
     health.add("broker", session.problem)
@@ -169,6 +178,8 @@ def _serve(settings: Settings) -> int:
     session.stop()
     database.close()
     log.info("webhook stopped")
+    if sole.problem:
+        raise StartError(sole.problem)
     return 0
 
 

@@ -114,6 +114,9 @@ class Reconciler:
         drift_s: how long a pin may differ before it counts as drift.
         holds: the guards, None for none.
         dry_run: whether a pin's commands are only decided.
+
+    Attributes:
+        adopted: the broker was heard out, and what changed in the settings while we were away was looked at.
     """
 
     def __init__(
@@ -131,7 +134,7 @@ class Reconciler:
     ) -> None:
         self._holds = holds
         self._dry_run = dry_run
-        self._adopted = False  # what changed in the settings while we were away is still to be looked at
+        self.adopted = False
         self._live = 0  # leases to be renewed, as of the last survey
         self._database = database
         self._claims = claims
@@ -200,9 +203,9 @@ class Reconciler:
         self._follow_clock()
         now_s = time.time()
         self._record()
-        if not self._adopted and self.settled:  # by then the devices have told what they declare
+        if not self.adopted and self.settled:  # by then the devices have told what they declare
             self._sender.carry_out(lambda: self._claims.adopt(now_s))
-            self._adopted = True
+            self.adopted = True
         self._sender.carry_out(lambda: self._claims.expire(now_s))
         self._sender.carry_out(lambda: self._claims.look_again(now_s))
         if time.monotonic() >= self._next_prune:
