@@ -3,7 +3,7 @@
 import sys
 
 from contract.errors import ContractError
-from contract.topics import Topics
+from contract.topics import PIN_SET, Topics
 from service import logs
 from service.document import DocumentError
 from service.errors import SettingsError, StartError
@@ -79,7 +79,8 @@ def _serve(settings: Settings) -> int:
     session = Session(
         settings,
         "webhook",
-        subscriptions=[(topics.every(kind), 1) for kind in Observed.KINDS],
+        # Our own commands come back to be compared: one that is lost on that way is sent again, so they need no PUBACK.
+        subscriptions=[(topics.every(kind), 0 if kind == PIN_SET else 1) for kind in Observed.KINDS],
         on_message=observed.message,
         on_connected=lambda: reconciler.connection_stands(),
         on_disconnected=disconnected,

@@ -1,22 +1,41 @@
 """POST /alert: from a sender's body to claims and commands, in one transaction.
 
 1. decode the dialect; 2. commit what it says, with the claims and commands that
-follow; 3. send, and wait up to 2 s for the broker. The answer is 200 as soon as
-2 is done, whatever the broker does: Grafana never retries a webhook by itself,
-and what is committed will be sent.
+follow, together with the bodies that came meanwhile; 3. send, and wait up to
+2 s for the broker. The answer is 200 as soon as 2 is done, whatever the broker
+does: Grafana never retries a webhook by itself, and what is committed will be
+sent.
 """
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from service import logs
 from webhook import metrics
 from webhook.claims import Claims, Result
 from webhook.commands import PinCommand
-from webhook.dialects import IGNORED, decode
-from webhook.publisher import Publisher
+from webhook.database import Database
+from webhook.dialects import IGNORED, Notification, decode
+from webhook.publisher import Publisher, Sent
+from webhook.together import Together
 
 __all__ = ["Alerts"]
+
+
+class _Asked(NamedTuple):
+    """What a body notifies of, and when it came."""
+
+    notifications: list[Notification]
+    now_s: float
+
+
+class _Taken(NamedTuple):
+    """What became of a body."""
+
+    results: list[Result]
+    commands: list[PinCommand]
+    sent: list[Sent]
 
 
 class Alerts:
@@ -26,10 +45,12 @@ class Alerts:
         legacy_actuate: the targets of legacy bodies without a tag `actuate`, "" for none.
     """
 
-    def __init__(self, claims: Claims, sender: Publisher, legacy_actuate: str) -> None:
+    def __init__(self, database: Database, claims: Claims, sender: Publisher, legacy_actuate: str) -> None:
+        self._database = database
         self._claims = claims
         self._sender = sender
         self._legacy_actuate = legacy_actuate
+        self._together = Together(self._take)
         self._log = logs.get("alerts")
 
     def receive(self, body: bytes) -> dict[str, Any]:
@@ -42,16 +63,9 @@ class Alerts:
         started = time.perf_counter()
         now_s = time.time()
         decoded = decode(body, now_s, self._legacy_actuate)
-        results: list[Result] = []
-        commands: list[PinCommand] = []
-
-        def decide() -> list[PinCommand]:
-            noted, follow = self._claims.notify(decoded.notifications, now_s)
-            results.extend(noted)
-            commands.extend(follow)
-            return follow
-
-        published = self._sender.carry_out(decide)
+        taken = self._together.ask(_Asked(decoded.notifications, now_s))
+        results, commands = taken.results, taken.commands
+        published = self._sender.confirmed(taken.sent)
         for result in results:
             metrics.ALERTS.labels(decoded.dialect, result.outcome).inc()
             if result.outcome == IGNORED:
@@ -79,3 +93,10 @@ class Alerts:
                 "they are sent again by themselves"
             )
         return answer
+
+    def _take(self, asked: Sequence[_Asked]) -> list[_Taken]:
+        """Commit what several bodies say, in one transaction, and send what follows."""
+        with self._database.lock:
+            with self._database.transaction():
+                noted = [self._claims.notify(one.notifications, one.now_s) for one in asked]
+            return [_Taken(results, commands, self._sender.send(commands)) for results, commands in noted]

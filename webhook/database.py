@@ -120,8 +120,14 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Hold the lock and commit at the end, or roll back when an exception leaves the block."""
+        """Hold the lock and commit at the end, or roll back when an exception leaves the block.
+
+        Within another one it is a part of that.
+        """
         with self.lock:
+            if self.connection.in_transaction:
+                yield self.connection
+                return
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self.connection

@@ -19,7 +19,7 @@ from webhook.commands import Pin, PinCommand
 from webhook.database import Database
 from webhook.quarantine import Quarantine
 
-__all__ = ["NEW", "RECONCILED", "RELEASED", "RENEWED", "Publisher", "payload_of"]
+__all__ = ["NEW", "RECONCILED", "RELEASED", "RENEWED", "Publisher", "Sent", "payload_of"]
 
 NEW = "new"
 RENEWED = "renewed"
@@ -40,7 +40,9 @@ def payload_of(command: PinCommand, epoch: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sent:
+class Sent:
+    """A command on its way to the broker."""
+
     command: PinCommand
     publication: Publication
     at: float
@@ -78,7 +80,15 @@ class Publisher:
             sqlite3.Error: the change could not be committed; nothing was sent.
         """
         with self._database.lock:
-            sent = [one for one in (self._send(command, reason) for command in decide()) if one]
+            sent = self.send(decide(), reason)
+        return self.confirmed(sent, timeout_s)
+
+    def send(self, commands: Sequence[PinCommand], reason: str = NEW) -> list[Sent]:
+        """Send commands, without waiting; the caller holds the lock since they were decided."""
+        return [one for one in (self._send(command, reason) for command in commands) if one]
+
+    def confirmed(self, sent: Sequence[Sent], timeout_s: float = 2.0) -> int:
+        """Return how many of those the broker has acknowledged within `timeout_s` seconds."""
         deadline = time.monotonic() + timeout_s
         return sum(self._confirm(one, deadline) for one in sent)
 
@@ -95,7 +105,7 @@ class Publisher:
         """Say why nothing is sent to the pin for a while, "" when it is."""
         return self._quarantine.reason([self._topics.build(PIN_SET, *pin)])
 
-    def _send(self, command: PinCommand, reason: str) -> _Sent | None:
+    def _send(self, command: PinCommand, reason: str) -> Sent | None:
         if command.dry_run:
             metrics.DRY_RUN_COMMANDS.inc()
             return None
@@ -110,9 +120,9 @@ class Publisher:
             return None
         self._quarantine.sent(topic, publication)
         metrics.PUBLISHED.labels(RELEASED if command.value is None else reason).inc()
-        return _Sent(command, publication, at)
+        return Sent(command, publication, at)
 
-    def _confirm(self, sent: _Sent, deadline: float) -> bool:
+    def _confirm(self, sent: Sent, deadline: float) -> bool:
         if not sent.publication.wait(max(0.0, deadline - time.monotonic())):
             return False
         metrics.PUBACK_S.observe(time.monotonic() - sent.at)
