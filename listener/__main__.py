@@ -9,7 +9,11 @@ from listener.dead import DeadLetters
 from listener.decode import Decoder
 from listener.delivery import Delivery
 from listener.foreign import foreign
+from listener.gateway_api import GatewayApi
+from listener.handover import Handover
 from listener.intake import Intake
+from listener.poller import Poller
+from listener.polling import targets
 from listener.queue import Queue
 from listener.scrape import Scraper
 from listener.second_stores import second_stores
@@ -40,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
         decoder = Decoder(settings.mqtt_prefix, settings.topics_extra, foreign(inputs))
         store = open_store(settings)
         scraper = Scraper(settings.scrape, settings.scrape_every_s, store)
+        polled = targets(inputs)
         queue = Queue(settings.queue_max_bytes)
         intake = Intake(settings, decoder.filters(), queue, settings.mqtt_reader)
         spool = Spool(settings.spool_path, settings.spool_max_bytes, settings.spool_max_age_s)
@@ -62,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
         decoder,
         delivery,
         dead,
-        intake.ack,
+        Handover.telling(intake.ack),
         batch_max_points=settings.batch_max_points,
         dedup_window=settings.dedup_window,
     )
@@ -71,7 +76,9 @@ def main(argv: Sequence[str]) -> int:
     health.add("store", delivery.problem)
     health.add("spool", delivery.held)
     health.add("queue", queue.problem)
-    server = HttpServer(settings, health)
+    handover = Handover(queue)
+    poller = Poller(polled, handover)
+    server = HttpServer(settings, health, GatewayApi(inputs.gateways, handover) if inputs.gateways else None)
     try:
         server.start()
     except ServiceError as error:
@@ -89,7 +96,9 @@ def main(argv: Sequence[str]) -> int:
     worker.start()
     intake.start()
     scraper.start()
+    poller.start()
     stop.wait()
+    poller.stop()
     scraper.stop()
     queue.close()
     delivery.stop()

@@ -7,8 +7,9 @@ Source: EspNet, main.py of the device.
 
 from contract.errors import PayloadError
 from contract.payloads import mapping, number
+from contract.presence import OFFLINE, ONLINE
 from inputs.base import Context
-from inputs.facts import Fact, Ignored, Readings
+from inputs.facts import Fact, Ignored, Readings, Status
 from inputs.table import Table
 from inputs.units import fahrenheit
 from inputs.values import document, flatten, named
@@ -38,8 +39,13 @@ class Espnet:
             one.done()
 
     def decode(self, topic: str, payload: bytes) -> list[Fact]:
-        """See `Input`; another device that answers at the address (swapped boards) is refused."""
+        """See `Input`; empty: it does not answer any more.
+
+        Another device that answers at the address (swapped boards) is refused.
+        """
         device = topic[len(_TOPIC) :]
+        if not payload:
+            return [Status(device, OFFLINE)]
         fields = mapping(document(payload, "answer"), "answer")
         for key in ("f", "id", "gpio"):
             if key not in fields:
@@ -53,4 +59,4 @@ class Espnet:
         else:
             pairs.insert(0, (("temperature",), fahrenheit(number(fields["f"], "answer.f"))))
         samples = named(pairs, ignored)
-        return [*([Readings(device, samples)] if samples else []), *ignored]
+        return [Status(device, ONLINE), *([Readings(device, samples)] if samples else []), *ignored]
