@@ -13,6 +13,7 @@ from pinloop.devices import device
 from pinloop.doctor import doctor
 from pinloop.pins import pin
 from pinloop.rules import rules
+from pinloop.tokens import token
 from pinloop.up import up
 from service.usage import version
 
@@ -34,5 +35,5 @@ def main() -> None:
     """
 
 
-for command in (up, demo, device, pin, rules, config, doctor, backup, restore):
+for command in (up, demo, device, pin, rules, token, config, doctor, backup, restore):
     main.add_command(command)

@@ -52,6 +52,7 @@ def local_items(layout: Layout, rules_path: Path) -> Iterator[Item]:
     """
     yield from _folder("data/secrets", layout.secrets)
     yield from _one("data/claims.db", layout.claims, DATABASE)
+    yield from _one("data/tokens.json", layout.tokens)
     yield from _one("data/rules.db", layout.rules_state, DATABASE)
     yield from _folder("data/devices", layout.devices)
     yield from _one("data/rules.yml", rules_path)
@@ -63,6 +64,7 @@ def stack_items(roots: Mapping[str, Path] = STACK_ROOTS, rules_path: Path = _MOU
     """Return what the stack keeps, in the same order; InfluxDB's own files must not change meanwhile."""
     yield from _folder("secrets/owner", roots["secrets"] / "owner")
     yield from _one("webhook/claims.db", roots["webhook"] / "claims.db", DATABASE)
+    yield from _one("webhook/tokens.json", roots["webhook"] / "tokens.json")
     yield from _one("rules/state.db", roots["rules"] / "state.db", DATABASE)
     yield from _folder("devices", roots["devices"])
     yield from _one(RULES_FILE, rules_path)

@@ -54,6 +54,10 @@ class Layout:
         return self.data / "claims.db"
 
     @property
+    def tokens(self) -> Path:
+        return self.data / "tokens.json"
+
+    @property
     def rules_state(self) -> Path:
         return self.data / "rules.db"
 

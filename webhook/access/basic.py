@@ -128,7 +128,7 @@ class BasicUsers:
             self._known.move_to_end(address)
             for table in (self._right, self._known):
                 if len(table) > _MOST_REMEMBERED:
-                    table.popitem(last=False)  # type: ignore[attr-defined]
+                    table.popitem(last=False)
 
     def _check_hash(self, expected: str, password: str, address: str) -> bool:
         with self._lock:

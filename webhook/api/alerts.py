@@ -18,7 +18,7 @@ def alert_operations(alerts: Alerts, facts: Facts) -> Operations:
     api = Operations()
 
     @api.operation(
-        "POST", "/alert", scope=ALERT, body=bodies.NOTIFICATION, answer=shapes.Taken, refuses=(400, 413, 415, 503)
+        "POST", "/alert", scope=ALERT, body=bodies.NOTIFICATION, answer=shapes.Taken, refuses=(400, 413, 503)
     )
     def post_alert() -> dict[str, Any]:
         """Take alerts of Grafana, Alertmanager or Grafana's legacy channel."""
