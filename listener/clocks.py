@@ -67,6 +67,26 @@ class Clocks:
         self._marked[device] = (source, received_ns)
         return True
 
+    def marked(self, device: str, source: str, received_ns: int) -> bool:
+        """Return whether it is noted where a device's times come from, so that `mark` has nothing to do."""
+        known = self._marked.get(device)
+        return known is not None and known[0] == source and received_ns - known[1] < _DAY_NS
+
+    def steady(self, device: str, boot: str, n: int | None, t_s: float, received_ns: int) -> bool:
+        """Return whether a time is plausible and neither put back nor old, and note it if so.
+
+        Such a time is the sample's own; `settle` would change nothing.
+        """
+        if not LEAST_S <= t_s <= received_ns / 1e9 + MOST_AHEAD_S:
+            return False
+        if n is not None and boot:
+            newest_n, newest_s = self._newest.get((device, boot), (-1, 0.0))
+            if n > newest_n:
+                if t_s < newest_s - _JUMP_S:
+                    return False
+                self._newest[device, boot] = (n, t_s)
+        return True
+
     def _forward(self, device: str, sample: Sample, received_s: float) -> Sample:
         t_s = sample.t_s
         if t_s is None or sample.n is None or not sample.boot or not LEAST_S <= t_s <= received_s + MOST_AHEAD_S:

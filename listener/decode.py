@@ -112,6 +112,18 @@ class Decoder:
         except ContractError as error:
             raise Rejected(str(error), error.reason) from None
 
+    def place(self, topic: str) -> tuple[str, str] | None:
+        """Return the device and the sensor ("": the payload names them) whose readings come on a topic of ours."""
+        if topic in self._extra:
+            return self._extra[topic]
+        try:
+            parsed = self._topics.parse(topic)
+        except TopicError:
+            return None
+        if parsed.kind not in (t.READING, t.READINGS) or parsed.name in RESERVED:
+            return None
+        return parsed.device, parsed.name
+
     def _resolve(self, topic: str) -> Callable[[bytes], Sequence[Fact]]:
         """Return what decodes the payloads of a topic."""
         if topic in self._extra:

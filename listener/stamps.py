@@ -48,8 +48,12 @@ class Stamps:
             last_ns = self._clocked_ns.get(device, 0)
             ns = last_ns + 1 if base_ns <= last_ns < base_ns + _NS_PER_US - 1 else base_ns
             self._clocked_ns[device] = ns
-        else:
-            last_ns = self._received_ns.get(device, 0)
-            ns = last_ns + 1 if received_ns <= last_ns < received_ns + _EXCURSION_NS else received_ns
-            self._received_ns[device] = ns
+            return ns
+        return self.received(device, received_ns)
+
+    def received(self, device: str, received_ns: int) -> int:
+        """Return the time of a sample that says nothing about it."""
+        last_ns = self._received_ns.get(device, 0)
+        ns = last_ns + 1 if received_ns <= last_ns < received_ns + _EXCURSION_NS else received_ns
+        self._received_ns[device] = ns
         return ns

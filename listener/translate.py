@@ -11,6 +11,7 @@ from listener.batch import Batch
 from listener.decode import Decoder, Refused
 from listener.errors import Rejected
 from listener.queue import Received
+from listener.quick import QuickReader
 from listener.rejections import Rejections
 from service import logs
 from store import Point
@@ -29,6 +30,7 @@ class Translator:
     def __init__(self, decoder: Decoder, assembler: Assembler) -> None:
         self._decoder = decoder
         self._assembler = assembler
+        self._quick = QuickReader(decoder.place)
         self._rejections = Rejections()
         self._rejected: list[tuple[Received, str]] = []
         self._log = logs.get("listener")
@@ -44,6 +46,10 @@ class Translator:
             if len(points) >= most_points:
                 break
             starts.append(len(points))
+            if not received.retain:
+                plain = self._quick.read(received.topic, received.payload)
+                if plain and self._assembler.quick(plain, received.received_ns, points):
+                    continue
             try:
                 for fact in self._decoder.decode(received.topic, received.payload):
                     if isinstance(fact, Refused):
@@ -56,6 +62,7 @@ class Translator:
                 # A bug that one message shows must not stop the others: unacknowledged, it would come back for ever.
                 self._log.exception("message failed", topic=repr(received.topic[:200]))
                 self._reject(received, Rejected(f"{type(error).__name__}: {error}", "other"))
+        self._assembler.count()
         return Batch(points, starts, messages[: len(starts)])
 
     def rejected(self) -> list[tuple[Received, str]]:

@@ -18,6 +18,10 @@ from store.points import Point
 __all__ = ["line", "lines", "tag_text"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_MOST_REMEMBERED = 65536
+_heads: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}  # (measurement, tags) -> a line up to the fields
+_names: dict[str, str] = {}  # field -> its escaped name and "="
+
 _MIN_TS_NS, _MAX_TS_NS = -(2**63) + 2, 2**63 - 2  # InfluxDB keeps the outermost values for itself
 
 
@@ -27,7 +31,30 @@ def lines(points: Iterable[Point]) -> bytes:
     Raises:
         StoreError: permanent; a point cannot be written.
     """
-    return "\n".join(map(line, points)).encode()
+    heads, names = _heads, _names
+    if len(heads) + len(names) > _MOST_REMEMBERED:
+        heads.clear()
+        names.clear()
+    found: list[str] = []
+    for point in points:
+        # Heads and names come again and again; what comes for the first time, or is not so simple, is `line`'s.
+        ts_ns = point.ts_ns
+        try:
+            text = heads[point.measurement, point.tags]
+            separator = " "
+            for key, value in point.fields.items():
+                shown = repr(value) if type(value) is float and value - value == 0.0 else _other_value(value)
+                text += f"{separator}{names[key]}{shown}"
+                separator = ","
+        except KeyError:
+            separator = " "
+        if separator == "," and _MIN_TS_NS <= ts_ns <= _MAX_TS_NS:
+            found.append(f"{text} {ts_ns}")
+        else:
+            found.append(line(point))
+            heads[point.measurement, point.tags] = _head(point)
+            names.update({key: _name(key) + "=" for key in point.fields})
+    return "\n".join(found).encode()
 
 
 def line(point: Point) -> str:
@@ -40,9 +67,13 @@ def line(point: Point) -> str:
         raise _refused("fields", "", "are none")
     if not _MIN_TS_NS <= point.ts_ns <= _MAX_TS_NS:
         raise _refused("time", point.ts_ns, "is not a 64 bit number of nanoseconds")
-    tags = "," + tag_text(point.tags) if point.tags else ""
     fields = ",".join([f"{_name(key)}={_value(value)}" for key, value in point.fields.items()])
-    return f"{_name(point.measurement, measurement=True)}{tags} {fields} {point.ts_ns}"
+    return f"{_head(point)} {fields} {point.ts_ns}"
+
+
+def _head(point: Point) -> str:
+    tags = "," + tag_text(point.tags) if point.tags else ""
+    return _name(point.measurement, measurement=True) + tags
 
 
 @lru_cache(maxsize=8192)
@@ -67,6 +98,12 @@ def _name(text: str, measurement: bool = False) -> str:
         raise _refused("measurement", text, "would be a comment")
     escaped = text.replace(",", "\\,").replace(" ", "\\ ")
     return escaped if measurement else escaped.replace("=", "\\=")
+
+
+@lru_cache(maxsize=8192)
+def _other_value(value: float | str) -> str:
+    """Return a value that is no finite float: whole numbers and texts that come again."""
+    return _value(value)
 
 
 def _value(value: float | str) -> str:

@@ -1,7 +1,8 @@
 """Points: what is stored, and the names under which it is."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 __all__ = ["ACTUATIONS", "BOOKKEEPING", "DEVICES", "PINS", "READINGS", "RESERVED", "SENSORS", "SERVICES", "Point"]
 
@@ -19,8 +20,7 @@ BOOKKEEPING = ("n", "boot")
 RESERVED = frozenset((*BOOKKEEPING, "device", "time"))
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(msgspec.Struct, frozen=True, gc=False):
     """Values that belong to one moment.
 
     Writing the same measurement, tags and time again replaces fields of the same name and keeps the others.
