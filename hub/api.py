@@ -61,6 +61,12 @@ def pin_history() -> Response:
     return jsonify(pins=[{"device": key[0], "pin": key[1], "states": states} for key, states in sorted(found.items())])
 
 
+@routes.get("/changes")
+def changes() -> Response:
+    """Return a page of the webhook's log of changes; the parameters are the webhook's."""
+    return jsonify(hub().webhook.changes(request.args.to_dict()))
+
+
 @routes.get("/pins/<device>/<pin>/why")
 def why(device: str, pin: str) -> Response:
     """Return why a pin is what it is."""

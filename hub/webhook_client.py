@@ -5,7 +5,7 @@ what a person wants. Never retries a write: the person sees what happened.
 """
 
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import urllib3
 
@@ -59,6 +59,10 @@ class WebhookClient:
     def alerts(self) -> list[dict[str, Any]]:
         """Return the firing alerts and the last resolved ones."""
         return list(self._call("GET", "/alerts")["alerts"])
+
+    def changes(self, query: dict[str, str]) -> dict[str, Any]:
+        """Return a page of the log: `changes`, and `next` for the page after it."""
+        return self._call("GET", "/changes?" + urlencode(query))
 
     def why(self, device: str, pin: str) -> dict[str, Any]:
         """Return why a pin is what it is: `text`, `claims`, `changes` and the pin itself."""

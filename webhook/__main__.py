@@ -19,6 +19,7 @@ from webhook.access.tokens import Tokens
 from webhook.alerts import Alerts
 from webhook.api.alerts import alert_operations
 from webhook.api.app import make_app
+from webhook.api.changes import change_operations
 from webhook.api.openapi import openapi_operations
 from webhook.api.pins import pin_operations
 from webhook.claims import Claims
@@ -136,6 +137,7 @@ def _serve(settings: Settings) -> int:
     operations = [
         *alert_operations(alerts, facts),
         *pin_operations(claims, facts, observed, sender, reconciler),
+        *change_operations(facts),
     ]
     operations += openapi_operations(tuple(operations))
     app = make_app(guard.admit, settings.body_max_bytes, operations)

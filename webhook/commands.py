@@ -7,7 +7,7 @@ stored before it is sent, so that it grows across crashes too.
 import math
 import random
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,8 +21,6 @@ Pin = tuple[str, str]
 # A lease outlives its claim by no more than this: long enough for the webhook's own release to come first.
 _GRACE_S = 5
 _COLUMNS = "device, pin, value, slot, source, seq, ttl_s, changed_s, at_s, acked_s, dry_run"
-# The log is read in pages, so that a long one does not hold up the commands.
-_PAGE = 500
 
 
 class Wish(NamedTuple):
@@ -87,7 +85,6 @@ class Commands:
         reported_seq: Callable[[Pin], int] = lambda _pin: 0,
         dry_run: Callable[[Pin], bool] = lambda _pin: False,
     ) -> None:
-        self._database = database
         self._connection = database.connection
         self.ttl_s = ttl_s
         self._reported_seq = reported_seq
@@ -220,25 +217,20 @@ class Commands:
             "SELECT * FROM changes WHERE device = ? AND pin = ? ORDER BY id DESC LIMIT ?", (*pin, most)
         ).fetchall()
 
-    def log(self, after: int, since_s: float, pin: Pin | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the log as it is read, the oldest first, without holding the database in between.
+    def log(self, after: int, since_s: float, pin: Pin | None, most: int) -> list[sqlite3.Row]:
+        """Return a page of the log, the oldest change first.
 
         Args:
             after: the `id` of the last change that is known already, 0 for none.
             since_s: no older ones, seconds since 1970.
-            pin: only of this one.
+            pin: only of this one, None for all.
+            most: of how many changes.
         """
         where, values = ("AND device = ? AND pin = ?", pin) if pin else ("", ())
-        while True:
-            with self._database.lock:
-                rows = self._connection.execute(
-                    f"SELECT * FROM changes WHERE id > ? AND at_s >= ? {where} ORDER BY id LIMIT ?",  # noqa: S608
-                    (after, since_s, *values, _PAGE),
-                ).fetchall()
-            yield from (change_facts(row) for row in rows)
-            if len(rows) < _PAGE:
-                return
-            after = rows[-1]["id"]
+        return self._connection.execute(
+            f"SELECT * FROM changes WHERE id > ? AND at_s >= ? {where} ORDER BY id LIMIT ?",  # noqa: S608  (constants)
+            (after, since_s, *values, most),
+        ).fetchall()
 
     def prune(self, before_s: float, most: int) -> None:
         """Drop the changes from before `before_s` (seconds since 1970), and the oldest beyond `most`."""

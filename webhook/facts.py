@@ -5,7 +5,7 @@ report. Times are seconds since 1970.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from webhook.arbiter import PERSON, UNKNOWN, Claim
@@ -97,9 +97,10 @@ class Facts:
             claims, command, waiting = self._claims.of(pin), self._commands.of(pin), self._waiting(pin)
         return self._pin(pin, claims, command, waiting, now_s)
 
-    def changes(self, after: int, since_s: float, pin: Pin | None) -> Iterator[dict[str, Any]]:
-        """Yield the log of changes, the oldest first; see `Commands.log`."""
-        return self._commands.log(after, since_s, pin)
+    def changes(self, after: int, since_s: float, pin: Pin | None, most: int) -> list[dict[str, Any]]:
+        """Return a page of the log of changes, the oldest first; see `Commands.log`."""
+        with self._database.lock:
+            return [change_facts(row) for row in self._commands.log(after, since_s, pin, most)]
 
     def why(self, pin: Pin, now_s: float) -> dict[str, Any]:
         """Return what is known of `pin`, with the answer to "why is it on?", its claims and its last changes."""

@@ -42,8 +42,8 @@ def test_what_would_have_been_sent_is_decided_and_logged(reopen: Callable[..., t
     assert commands.due(NOW_S + 10_000, 9) == []
     assert drift_since_s(commands.of(PIN), None) is None
     claims.notify([notice(RESOLVED)], NOW_S + 2)
-    log = [(one["value"], one["reason"], one["dry_run"], one["acked_at_s"]) for one in commands.log(0, 0)]
-    assert log == [(1, "f1: claimed", True, None), (None, "f1: withdrawn", True, None)]
+    log = [(one["value"], one["reason"], one["dry_run"], one["acked_s"]) for one in commands.log(0, 0, None, 9)]
+    assert log == [(1, "f1: claimed", 1, None), (None, "f1: withdrawn", 1, None)]
 
 
 def test_switching_dry_run_off_sends_what_the_claims_say_then(reopen: Callable[..., tuple[Claims, Commands]]) -> None:
@@ -57,7 +57,7 @@ def test_switching_dry_run_off_sends_what_the_claims_say_then(reopen: Callable[.
     sent = claims.adopt(NOW_S + 3)
     assert [(one.value, one.dry_run) for one in sent] == [(1, 0)]
     commands.acknowledge(PIN, sent[0].seq, NOW_S + 4)
-    log = [(one["reason"], one["dry_run"], one["acked_at_s"]) for one in commands.log(0, 0)]
+    log = [(one["reason"], one["dry_run"], one["acked_s"]) for one in commands.log(0, 0, None, 9)]
     assert log == [
         ("f1: claimed", False, None),
         ("dry-run was switched", True, None),

@@ -4,7 +4,7 @@ There is no other way to add a route: what is not declared here does not exist,
 so the document cannot leave one out.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ class Operation:
         answer: type of the object that a 200 answers, from which its schema is made.
         handler: takes the path's parameters; returns that object. Its docstring is the summary.
         body: type of the request's body, or its JSON schema; None for no body.
+        query: parameter -> what the document says of it; none of them is required.
         refuses: statuses of 400 and above that it may answer, besides those that every route may.
     """
 
@@ -34,6 +35,7 @@ class Operation:
     handler: Handler
     body: Any = None
     refuses: tuple[int, ...] = ()
+    query: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -61,11 +63,12 @@ class Operations:
         answer: Any,
         body: Any = None,
         refuses: tuple[int, ...] = (),
+        query: Mapping[str, dict[str, Any]] | None = None,
     ) -> Callable[[Handler], Handler]:
         """Declare the decorated function as the handler of a route; see Operation."""
 
         def declare(handler: Handler) -> Handler:
-            self.declared.append(Operation(method, path, scope, answer, handler, body, refuses))
+            self.declared.append(Operation(method, path, scope, answer, handler, body, refuses, query or {}))
             return handler
 
         return declare

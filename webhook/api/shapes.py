@@ -9,6 +9,7 @@ from msgspec import Meta
 
 __all__ = [
     "AlertList",
+    "ChangeList",
     "ClaimList",
     "Pin",
     "PinList",
@@ -154,6 +155,13 @@ class Change(TypedDict):
     dry_run: Annotated[bool, Meta(description="Decided and not sent.")]
     acked_at_s: Seconds | None
     reported_at_s: Seconds | None
+
+
+class ChangeList(TypedDict):
+    """A page of the log, the oldest change first."""
+
+    changes: list[Change]
+    next: Annotated[int | None, Meta(description="What the next page comes after; null: there is none.")]
 
 
 class Why(Pin):
