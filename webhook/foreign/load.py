@@ -1,5 +1,6 @@
 """Reads the section `devices` of routes.yml."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 
@@ -64,17 +65,19 @@ def _device(problems: Problems, key: str, name: str, node: Node) -> Device | Non
     kind = next((value.value for one, _, value in _entries(node) if one == "kind"), "")
     firmware = KINDS.get(str(kind))
     extra = custom.DEVICE_KEYS if firmware is custom else {"topic": topic}
-    block = Block(problems, node, "a device", ("kind", "pins", *(extra if firmware else ("topic",))), key + ".")
+    keys = ("kind", "user", "pins", *(extra if firmware else ("topic",)))
+    block = Block(problems, node, "a device", keys, key + ".")
     if not isinstance(node.value, tuple) or not block.required("kind", one_of(tuple(KINDS))) or not firmware:
         return None
     values = {one: str(value) for one, parse in extra.items() if (value := block.optional(one, parse)) is not None}
     if firmware is not custom and "topic" not in block:
         block.add("topic", "is missing: the device's own topic")
+    user = block.optional("user", _user) or name
     pins = _pins(problems, key, block, firmware)
     if len(problems.found) > before:
         return None
     firmware_of = custom.build(values, pins) if firmware is custom else firmware.build(name, values["topic"], pins)
-    return Device(name, str(kind), pins, firmware_of, tuple(sorted(values.items())))
+    return Device(name, str(kind), user, pins, firmware_of, tuple(sorted(values.items())))
 
 
 def _pins(problems: Problems, key: str, block: Block, firmware: ModuleType) -> dict[str, Pin]:
@@ -145,6 +148,12 @@ def _named(problems: Problems, line: int, key: str, name: str, check: Callable[[
         problems.add(line, key, f"'{name[:40]}' {error.rule}")
         return False
     return True
+
+
+def _user(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text, re.ASCII) or text.startswith("svc."):
+        raise ValueError("is not a device's user name at the broker: 1 to 64 of A-Z a-z 0-9 _ . -, not svc.")
+    return text
 
 
 def _switch(text: str) -> float:

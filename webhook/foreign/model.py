@@ -81,11 +81,13 @@ class Device:
     Attributes:
         name: its device id at Pinloop.
         kind: its firmware, as in the file.
+        user: its user name at the broker, for its rights there.
         declared: what makes it equal to the one of an earlier load.
     """
 
     name: str
     kind: str
+    user: str
     pins: Mapping[str, Pin]
     firmware: Firmware = field(compare=False)
     declared: tuple[tuple[str, str], ...] = ()
