@@ -5,7 +5,7 @@ Works on mosquitto 2.0 and 2.1: 2.1 calls `password_file` and `acl_file`
 deprecated in favour of plugins that 2.0 does not have, and reads them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 
 from contract import topics
@@ -13,6 +13,7 @@ from contract.limits import DEFAULT_PREFIX, MAX_PAYLOAD_BYTES
 from inputs import Inputs
 from inputs.load import NONE
 from pinloop.secrets import is_mosquitto_password, mosquitto_password_line
+from webhook.foreign.model import Device
 
 __all__ = [
     "DOCTOR_DEVICE",
@@ -52,17 +53,19 @@ _DEVICE_WRITES = tuple(kind for kind in topics.KINDS if kind not in _DEVICE_READ
 _HEARS_INPUTS = ("svc.listener", "svc.rules")
 
 
-def acl_text(prefix: str = DEFAULT_PREFIX, inputs: Inputs = NONE) -> str:
+def acl_text(prefix: str = DEFAULT_PREFIX, inputs: Inputs = NONE, devices: Iterable[Device] = ()) -> str:
     """Return the ACL file: a device touches its own topics, a service those of its duty, nobody anything else.
 
     Args:
         prefix: the first level(s) of the contract's topics.
         inputs: other firmware: its devices may touch what it needs, listener and rules hear it.
+        devices: of other firmware, which the webhook commands and speaks for: their topics, and no other.
 
     Raises:
         TopicError: the prefix is outside the contract's grammar.
     """
     every = topics.Topics(prefix)
+    foreign = list(devices)
     lines = [
         "# Made by pinloop/broker_files.py (the files in mosquitto/ by `python -m pinloop.broker_files`).",
         "# A denied publish is acknowledged and dropped: a client cannot tell. A denied read arrives nowhere.",
@@ -75,17 +78,34 @@ def acl_text(prefix: str = DEFAULT_PREFIX, inputs: Inputs = NONE) -> str:
             f"topic {right} {prefix}/#" if kind == "#" else f"topic {right} {every.every(kind)}"
             for right, kind in rights
         ]
+        if user == "svc.webhook":
+            lines += _bridge_rights(every, foreign)
         if user in _HEARS_INPUTS:
             lines += [f"topic read {wanted}" for wanted in inputs.filters()]
     for user, right, wanted in inputs.rights():
         if user != "%u":  # a bridge that signs in once for all its devices, or a device with a topic of its own
             lines += ["", f"user {user}", f"topic {right} {wanted}"]
+    for device in foreign:
+        lines += ["", f"user {device.user}"]
+        lines += [f"topic read {topic}" for topic in dict.fromkeys(device.firmware.writes)]
+        lines += [f"topic write {topic}" for topic in device.firmware.reads]
     lines += ["", f"user {HEALTH_USER}", f"topic deny {prefix}/{HEALTH_USER}/#", f"topic read {HEALTH_TOPIC}"]
     lines += ["", "# Each device signs in with its device id as user name (%u)."]
     lines += [f"pattern read {prefix}/%u/{kind}" for kind in _DEVICE_READS]
     lines += [f"pattern write {prefix}/%u/{kind}" for kind in _DEVICE_WRITES]
     lines += [f"pattern {right} {wanted}" for user, right, wanted in inputs.rights() if user == "%u"]
     return "\n".join(lines) + "\n"
+
+
+def _bridge_rights(every: topics.Topics, devices: Iterable[Device]) -> Iterator[str]:
+    """Yield what the webhook needs to stand in for devices of other firmware."""
+    for device in devices:
+        spoken = [every.build(kind, device.name) for kind in (topics.STATUS, topics.INFO)]
+        spoken += [every.build(topics.PIN_STATE, device.name, pin) for pin in device.pins]
+        for topic in (*spoken, *dict.fromkeys(device.firmware.writes)):
+            yield f"topic write {topic}"
+        for topic in device.firmware.reads:
+            yield f"topic read {topic}"
 
 
 def password_text(accounts: Mapping[str, str], old: str = "") -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from contract.errors import ContractError
 from contract.limits import DEFAULT_PREFIX
-from contract.topics import check_device
+from contract.topics import Topics, check_device
 from inputs import Inputs, load
 from inputs.load import NONE
 from pinloop.broker_files import DOCTOR_DEVICE, HEALTH_USER, SERVICE_USERS, acl_text, password_text
@@ -32,6 +32,9 @@ from pinloop.certificates import (
 )
 from pinloop.secrets import ALPHABET, read_or_make, write_file
 from pinloop.store_tokens import StoreTokenError, scoped_tokens
+from service.document import DocumentError
+from webhook.foreign.model import Device
+from webhook.routes_file import load_routes
 from service.errors import SettingsError
 
 __all__ = ["DEMO_DEVICES", "SECRETS", "UIDS", "Secret", "Secrets", "main"]
@@ -102,6 +105,7 @@ class Secrets:
         prefix: first level(s) of every topic, for the ACL.
         names: host names and addresses for the broker's certificate; None keeps those that it has.
         inputs: other firmware, for the ACL.
+        devices: of other firmware, which the webhook stands in for; for the ACL.
 
     Attributes:
         changed: files that were written, relative to `folder`.
@@ -114,12 +118,14 @@ class Secrets:
         prefix: str = DEFAULT_PREFIX,
         names: Sequence[str] | None = None,
         inputs: Inputs = NONE,
+        devices: Sequence[Device] = (),
     ) -> None:
         self.folder = folder
         self.owner = folder / "owner"
         self.prefix = prefix
         self.names = names
         self.inputs = inputs
+        self.devices = devices
         self.changed: list[str] = []
         self.notes: list[str] = []
         self._as_root = os.geteuid() == 0  # only root can give the copies to their services
@@ -155,7 +161,7 @@ class Secrets:
         passwd = self.folder / "mosquitto" / "passwd"
         old = passwd.read_text(encoding="utf-8") if passwd.exists() else ""
         self._place("mosquitto", "passwd", password_text(accounts, old))
-        self._place("mosquitto", "acl", acl_text(self.prefix, self.inputs))
+        self._place("mosquitto", "acl", acl_text(self.prefix, self.inputs, self.devices))
 
     def update_certificate(self, now: datetime) -> None:
         """Make the authority once, and the broker's certificate when it needs one.
@@ -262,7 +268,8 @@ def main(argv: Sequence[str]) -> int:
         names = environ.get("PINLOOP_MQTT_TLS_NAMES")
         prefix = environ.get("PINLOOP_MQTT_PREFIX", DEFAULT_PREFIX)
         inputs = load(Path(environ.get("PINLOOP_INPUTS_PATH", "")))
-        secrets = Secrets(arguments.folder, prefix, None if names is None else split_names(names), inputs)
+        devices = _declared(environ.get("PINLOOP_ROUTES_PATH", ""), prefix)
+        secrets = Secrets(arguments.folder, prefix, None if names is None else split_names(names), inputs, devices)
         with secrets.locked():
             if arguments.command == "show":
                 _print_secrets(secrets)
@@ -290,6 +297,11 @@ def main(argv: Sequence[str]) -> int:
     if arguments.command == "device" and "mosquitto/passwd" in secrets.changed:
         print(f"setup: new users; {_RELOAD}", file=sys.stderr)
     return 0
+
+
+def _declared(routes_path: str, prefix: str) -> list[Device]:
+    """Return the devices of other firmware in routes.yml; of no file when the path is empty."""
+    return list(load_routes(Path(routes_path), Topics(prefix)).devices.values()) if routes_path else []
 
 
 def _print_secrets(secrets: Secrets) -> None:

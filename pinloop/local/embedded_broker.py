@@ -106,15 +106,20 @@ class AclPlugin(BaseTopicPlugin):
 
     @dataclass
     class Config:
-        """The first level(s) of every topic, and the file of other firmware."""
+        """The ACL file; where there is none, what it is made of: first level(s), and the file of other firmware."""
 
         prefix: str = "pinloop"
         inputs_path: str = ""
+        acl_path: str = ""
 
     def __init__(self, context: Any) -> None:
         super().__init__(context)
-        inputs = load(Path(self._get_config_option("inputs_path")))
-        self._acl = Acl(acl_text(self._get_config_option("prefix"), inputs))
+        path = Path(self._get_config_option("acl_path"))
+        if path.is_file():
+            self._acl = Acl(path.read_text(encoding="utf-8"))
+        else:
+            inputs = load(Path(self._get_config_option("inputs_path")))
+            self._acl = Acl(acl_text(self._get_config_option("prefix"), inputs))
 
     async def topic_filtering(self, *, session: Any = None, topic: str | None = None, action: Any = None) -> bool:
         """Tell amqtt whether the action may go on."""
@@ -147,7 +152,7 @@ async def _serve(bind: str, port: int, folder: Path, inputs_path: str) -> None:
         listeners={"default": ListenerConfig(bind=f"{bind}:{port}", max_connections=2000)},
         plugins={
             f"{__name__}.UsersPlugin": {"users_path": str(folder / "users.json")},
-            f"{__name__}.AclPlugin": {"inputs_path": str(inputs_path)},
+            f"{__name__}.AclPlugin": {"inputs_path": str(inputs_path), "acl_path": str(folder / "acl")},
         },
     )
     broker = OwnSubscriptionsBroker(config)

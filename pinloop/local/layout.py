@@ -50,6 +50,10 @@ class Layout:
         return self.data / "store.db"
 
     @property
+    def routes(self) -> Path:
+        return self.data / "routes.yml"
+
+    @property
     def claims(self) -> Path:
         return self.data / "claims.db"
 

@@ -8,13 +8,17 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 
 import firmware.sim
+from contract.topics import Topics
 from inputs import Inputs, load
 from pinloop.broker_files import DOCTOR_DEVICE, SERVICE_USERS, acl_text, mosquitto_conf, password_text
 from pinloop.errors import PinloopError
 from pinloop.local.embedded_broker import write_users
 from pinloop.local.layout import Layout, Ports
 from pinloop.secrets import read_or_make, write_file
+from service.document import DocumentError
 from service.errors import SettingsError
+from webhook.foreign.model import Device
+from webhook.routes_file import load_routes
 
 __all__ = ["VIRTUAL_DEVICES", "prepare"]
 
@@ -64,14 +68,14 @@ def _broker_users(layout: Layout, own_devices: Sequence[str]) -> list[str]:
 
 def _broker_files(layout: Layout, port: int, bind: str, users: Mapping[str, str], embedded: bool) -> None:
     inputs = _inputs(layout)
+    folder = layout.broker.resolve()
+    write_file(folder / "acl", acl_text(inputs=inputs, devices=_declared(layout)))
     if embedded:
         write_users(layout.broker / "users.json", dict(users))
         return
-    folder = layout.broker.resolve()
     passwd = folder / "passwd"
     old = passwd.read_text(encoding="utf-8") if passwd.exists() else ""
     write_file(passwd, password_text(users, old))
-    write_file(folder / "acl", acl_text(inputs=inputs))
     write_file(folder / "mosquitto.conf", mosquitto_conf(bind, port, folder, run_as_root=os.geteuid() == 0))
 
 
@@ -82,6 +86,14 @@ def _inputs(layout: Layout) -> Inputs:
         raise PinloopError(
             f"{layout.inputs}: {error}", "Mend it: `pinloop inputs check` says whether it is good."
         ) from None
+
+
+def _declared(layout: Layout) -> list[Device]:
+    """Return the devices of other firmware that the webhook stands in for."""
+    try:
+        return list(load_routes(layout.routes, Topics()).devices.values())
+    except DocumentError as error:
+        raise PinloopError(str(error), "Mend it: `pinloop routes check` says whether it is good.") from None
 
 
 def _device(layout: Layout, device: str, profile: str, mqtt_port: int, sweep_s: float) -> None:
