@@ -170,9 +170,11 @@ class Bench:
             return self.rows() > start
 
         until(stores, 30, f"{way.name} stores", 0.2)
-        rows = -1
-        while rows != (rows := self.rows()):
-            time.sleep(0.5)
+        rows, since_s = self.rows(), time.monotonic()
+        while time.monotonic() - since_s < 1:
+            time.sleep(0.1)
+            if rows != (rows := self.rows()):
+                since_s = time.monotonic()
         return rows
 
 
@@ -190,7 +192,7 @@ def victoria_metrics(folder: Path) -> Iterator[tuple[int, str]]:
         yield child.pid, url
 
 
-def measure(repeats: int, count: int) -> tuple[dict[str, list[Run]], dict[str, Any]]:
+def measure(repeats: int, count: int, only: str) -> tuple[dict[str, list[Run]], dict[str, Any]]:
     """Return the runs by way, and what they ran on; QoS 1 runs are bursts of BURST messages (or `count`, if less)."""
     runs: dict[str, list[Run]] = defaultdict(list)
     with tempfile.TemporaryDirectory(prefix="pinloop-bench-") as name:
@@ -209,7 +211,9 @@ def measure(repeats: int, count: int) -> tuple[dict[str, list[Run]], dict[str, A
             for turn in range(repeats):
                 for qos in (0, 1):
                     runs[f"broker's limit, QoS {qos}"].append(bench.limit(qos, counts[qos]))
-                for way in filter(None, ways):
+                for way in ways:
+                    if way is None or only not in f"{way.name}, QoS {way.qos}":
+                        continue
                     runs[f"{way.name}, QoS {way.qos}"].append(bench.run(way, int(counts[way.qos] * way.share)))
                 print(f"turn {turn + 1} of {repeats}", file=sys.stderr)
             return runs, {"load": bench.load_language}
@@ -242,11 +246,16 @@ def figures(runs: dict[str, list[Run]]) -> dict[str, Any]:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 @click.option("--quick", is_flag=True, help="One turn of a fifth of the messages instead of five turns.")
-def main(as_json: bool, quick: bool) -> None:
+@click.option("--only", default="", help="Only the ways whose names hold this; prints a table without the ratios.")
+def main(as_json: bool, quick: bool, only: str) -> None:
     """Measure messages per second and CPU per message from the broker to the store."""
     before = os.getloadavg()[0]
-    runs, more = measure(1 if quick else 5, 60_000 if quick else 300_000)
-    found = figures(runs) | more | {"machine": machine(), "load_average": f"{before:.1f} to {os.getloadavg()[0]:.1f}"}
+    runs, more = measure(1 if quick else 5, 60_000 if quick else 300_000, only)
+    found = (
+        ({} if only else figures(runs))
+        | more
+        | {"machine": machine(), "load_average": f"{before:.1f} to {os.getloadavg()[0]:.1f}"}
+    )
     if as_json:
         click.echo(json.dumps(found))
         return
