@@ -32,10 +32,9 @@ from pinloop.certificates import (
 )
 from pinloop.secrets import ALPHABET, read_or_make, write_file
 from pinloop.store_tokens import StoreTokenError, scoped_tokens
-from service.document import DocumentError
+from service.errors import SettingsError
 from webhook.foreign.model import Device
 from webhook.routes_file import load_routes
-from service.errors import SettingsError
 
 __all__ = ["DEMO_DEVICES", "SECRETS", "UIDS", "Secret", "Secrets", "main"]
 
@@ -287,7 +286,7 @@ def main(argv: Sequence[str]) -> int:
     except CertificateError as error:
         print(f"setup: the broker's certificate: {error}", file=sys.stderr)
         return 1
-    except (SetupError, SettingsError, StoreTokenError, ContractError, OSError) as error:
+    except (SetupError, SettingsError, DocumentError, StoreTokenError, ContractError, OSError) as error:
         print(f"setup: {error}", file=sys.stderr)
         return 1
     for name in secrets.changed:
