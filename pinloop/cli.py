@@ -12,6 +12,7 @@ from pinloop.demo import demo
 from pinloop.devices import device
 from pinloop.doctor import doctor
 from pinloop.pins import pin
+from pinloop.routes import routes
 from pinloop.rules import rules
 from pinloop.tokens import token
 from pinloop.up import up
@@ -35,5 +36,5 @@ def main() -> None:
     """
 
 
-for command in (up, demo, device, pin, rules, token, config, doctor, backup, restore):
+for command in (up, demo, device, pin, routes, rules, token, config, doctor, backup, restore):
     main.add_command(command)
