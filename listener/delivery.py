@@ -145,8 +145,12 @@ class Delivery:
     def close(self) -> None:
         """End the threads, after `deliver` was called for the last time."""
         self.stop()
-        for follower in (self._main, *self._second):
-            follower.stop(_LAST_WRITE_S)
+        followers = (self._main, *self._second)
+        for follower in followers:
+            follower.stop()
+        self._spool.stop_waiting()
+        for follower in followers:
+            follower.join(_LAST_WRITE_S)
         self._spool.close()
         for follower in self._second:
             follower.sink.close()

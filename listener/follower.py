@@ -86,9 +86,12 @@ class Follower:
         """Begin."""
         self._thread.start()
 
-    def stop(self, timeout_s: float) -> None:
-        """End; a write that is under way may take `timeout_s`."""
+    def stop(self) -> None:
+        """Begin no other write."""
         self._stopping.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the end; a write that is under way may take `timeout_s`."""
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
 

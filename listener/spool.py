@@ -91,7 +91,7 @@ class Spool:
         self._positions: dict[str, int] = {}  # reader -> what it reads next
         self._required: set[str] = set()
         self._saved: dict[str, tuple[int, float]] = {}  # reader -> its cursor, and when that was written
-        self._closed = False
+        self._ending = False
         self._find()
 
     def add_reader(self, name: str, *, required: bool, from_start: bool) -> None:
@@ -177,9 +177,15 @@ class Spool:
                 yield found
 
     def wait(self, position: int, timeout_s: float) -> None:
-        """Wait until there is something after `position`, or `close`."""
+        """Wait until there is something after `position`, or `stop_waiting`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._next > position, timeout_s)
+            self._changed.wait_for(lambda: self._ending or self._next > position, timeout_s)
+
+    def stop_waiting(self) -> None:
+        """Let those who wait go."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
 
     def behind_bytes(self, name: str) -> int:
         """Return how much a reader has yet to read."""
@@ -196,13 +202,11 @@ class Spool:
             return self._next
 
     def close(self) -> None:
-        """Write the cursors; let those who wait go."""
+        """Write the cursors."""
         with self._changed:
-            self._closed = True
             for name in self._positions:
                 self._save(name, now=True)
             self._abandon(keep=True)
-            self._changed.notify_all()
 
     def _find(self) -> None:
         """Look at what an earlier process left."""
