@@ -32,6 +32,7 @@ from pinloop.certificates import (
 )
 from pinloop.secrets import ALPHABET, read_or_make, write_file
 from pinloop.store_tokens import StoreTokenError, scoped_tokens
+from service.document import DocumentError
 from service.errors import SettingsError
 from webhook.foreign.model import Device
 from webhook.routes_file import load_routes
