@@ -1,8 +1,12 @@
 """`pinloop pin`: what the pins are, who wants what, and a person's own claim."""
 
+import re
 import time
+from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 
@@ -18,8 +22,10 @@ __all__ = ["pin"]
 CONFIRM_S = 2.0
 
 
-def _checked(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+def _checked(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     """Return DEVICE/PIN as it came, or refuse what is outside the contract's grammar as wrong usage."""
+    if value is None:
+        return None
     device, _, name = value.partition("/")
     try:
         check_device(device)
@@ -27,6 +33,14 @@ def _checked(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     except TopicError as error:
         raise click.BadParameter(f"{error}; write it like lights/red") from None
     return value
+
+
+def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """Return the seconds in 90s, 30m, 24h or 7d."""
+    match = re.fullmatch(r"(\d{1,6})([smhd])", value, re.ASCII)
+    if not match:
+        raise click.BadParameter(f"'{value}' is not a time such as 90s, 30m, 24h or 7d")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
 _PIN = click.argument("name", metavar="DEVICE/PIN", callback=_checked)
@@ -52,7 +66,7 @@ def list_pins(url: str | None, data_dir: Path, json_wanted: bool) -> None:
     found = find_hub(url, data_dir).get("/pins")
     if json_wanted:
         return as_json(found)
-    table(("pin", "desired", "reported", "slot", "from", "differs"), [_row(one) for one in found["pins"]])
+    table(("pin", "desired", "reported", "slot", "from", "differs", "held"), [_row(one) for one in found["pins"]])
     return None
 
 
@@ -118,9 +132,56 @@ def why_pin(name: str, url: str | None, data_dir: Path, json_wanted: bool) -> No
         click.echo("\nLast changes:")
         table(
             ("when", "value", "because", "reported after"),
-            [(ago(one["at_s"]), number(one["value"]), one["reason"], _took(one)) for one in found["changes"]],
+            [(ago(one["at_s"]), number(one["value"]), _because(one), _took(one)) for one in found["changes"]],
         )
     return None
+
+
+@pin.command("log")
+@click.argument("name", metavar="[DEVICE/PIN]", required=False, callback=_checked)
+@click.option("--since", default="24h", show_default=True, metavar="TIME", callback=_seconds,
+              help="How far back: 90s, 30m, 24h, 7d.")  # fmt: skip
+@hub_options
+def log_pins(name: str | None, since: float, url: str | None, data_dir: Path, json_wanted: bool) -> None:
+    """Show the log of changes, the oldest first; with --json one object per line, for export.
+
+    What a guard held back and what dry-run did not send is in it too, and said to be.
+
+    \b
+    Example:
+      pinloop pin log lights/red --since 1h
+      pinloop pin log --since 365d --json > changes.jsonl
+    """
+    hub = find_hub(url, data_dir)
+    rows = _changes(hub, {"since_s": str(time.time() - since), **({"pin": name} if name else {})})
+    if json_wanted:
+        for one in rows:
+            as_json(one)
+        return
+    table(
+        ("when", "pin", "value", "because", "reported after"),
+        [
+            (_clock(one["at_s"]), f"{one['device']}/{one['pin']}", number(one["value"]), _because(one), _took(one))
+            for one in rows
+        ],
+    )
+
+
+def _changes(hub: HubClient, query: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the log, page by page."""
+    after = 0
+    while after is not None:
+        page = hub.get("/changes?" + urlencode({**query, "after": str(after)}))
+        yield from page["changes"]
+        after = page["next"]
+
+
+def _clock(t_s: float) -> str:
+    return datetime.fromtimestamp(t_s).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def _because(change: dict[str, Any]) -> str:
+    return f"{change['reason']}{' (dry-run: not sent)' if change['dry_run'] else ''}"
 
 
 def _row(one: dict[str, Any]) -> tuple[str, ...]:
@@ -132,7 +193,20 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
         desired.get("slot", "-"),
         desired.get("source", "-"),
         "-" if one["drift_s"] is None else f"for {one['drift_s']:.0f} s",
+        _held(one),
     )
+
+
+def _held(one: dict[str, Any]) -> str:
+    """Say what keeps a command from the pin: a guard (and for how long yet), dry-run, quarantine."""
+    found = ["dry-run"] if one["dry_run"] else []
+    if one["held"]:
+        until_s = one["held"]["until_s"]
+        left = "" if until_s is None else f" for {max(0.0, until_s - time.time()):.0f} s"
+        found.append(one["held"]["by"] + left)
+    if one["quarantine"]:
+        found.append("quarantine")
+    return ", ".join(found) or "-"
 
 
 def _confirmed(hub: HubClient, name: str) -> dict[str, Any]:
@@ -159,6 +233,8 @@ def _done(one: dict[str, Any], json_wanted: bool) -> None:
     wanted = f"{number(desired['value'])} wanted by {desired['source']} ({desired['slot']})" if desired else "no claim"
     said = f"reported {number(reported['value'])}" if reported else "never reported"
     late = "" if _agrees(one) else "; the device has not confirmed it yet, see `pinloop pin why`"
+    if _held(one) != "-":
+        late = f"; held: {_held(one)}, see `pinloop pin why`"
     click.echo(f"{name}: {wanted}; {said}{late}")
     return None
 

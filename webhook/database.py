@@ -10,7 +10,7 @@ import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from service.errors import StartError
@@ -106,17 +106,25 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lock = threading.RLock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock_file = path.with_name(path.name + ".lock").open("w")
+        with ExitStack() as opened:
             try:
-                # Held until the process ends, however it ends.
-                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StartError(f"another webhook is using {path}; stop it, or choose another --claims-path") from None
-            self.connection = self._open()
-        except (OSError, sqlite3.Error) as error:
-            raise StartError(f"cannot use {path} ({error}); choose another --claims-path") from None
+                path.parent.mkdir(parents=True, exist_ok=True)
+                lock_file = opened.enter_context(path.with_name(path.name + ".lock").open("w"))
+                try:
+                    # Held until the process ends, however it ends.
+                    fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise StartError(
+                        f"another webhook is using {path}; stop it, or choose another --claims-path"
+                    ) from None
+                self.connection = sqlite3.connect(
+                    path, isolation_level=None, check_same_thread=False, cached_statements=256
+                )
+                opened.callback(self.connection.close)
+                self._prepare()
+            except (OSError, sqlite3.Error) as error:
+                raise StartError(f"cannot use {path} ({error}); choose another --claims-path") from None
+            self._opened = opened.pop_all()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -140,11 +148,10 @@ class Database:
     def close(self) -> None:
         """Close it and let another process have it."""
         with self.lock:
-            self.connection.close()
-            self._lock_file.close()
+            self._opened.close()
 
-    def _open(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, cached_statements=256)
+    def _prepare(self) -> None:
+        connection = self.connection
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -156,4 +163,3 @@ class Database:
             connection.executescript(f"BEGIN;{_MIGRATIONS[number]};PRAGMA user_version = {number + 1};COMMIT;")
         connection.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', ?)", (secrets.token_hex(4),))
         self.epoch = str(connection.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()[0])
-        return connection

@@ -54,6 +54,14 @@ def test_a_pin_is_set_explained_and_released(hub: RunningHub, lights: Board) -> 
     lights.obey("red", 1)
     until(lambda: "lights/red\t1\t1\tmanual\tanna\t-" in run("pin", "list", env=here(hub)).stdout)
     assert "anna" in run("pin", "why", "lights/red", env=here(hub)).stdout
+
+    def logged() -> list[tuple[str, str]]:
+        lines = run("pin", "log", "--json", env=here(hub)).stdout.splitlines()
+        return [(one["pin"], one["source"]) for one in map(json.loads, lines) if one["reported_at_s"]]
+
+    until(lambda: logged() == [("red", "anna")])
+    assert "set by anna" in run("pin", "log", "lights/red", "--since", "1h", env=here(hub)).stdout
+    assert run("pin", "log", "lights/green", env=here(hub)).stdout == ""
     result = run("pin", "release", "lights/red", "--json", env=here(hub))
     assert json.loads(result.stdout)["desired"] is None
 
@@ -95,6 +103,7 @@ def test_the_password_may_be_in_a_file(hub: RunningHub, tmp_path: Path) -> None:
         (("pin", "set", "lights/red", "on"), 2, "on"),
         (("pin", "list", "--url", "console"), 2, "is not an address"),
         (("pin", "list", "--url", "http://127.0.0.1:9"), 1, "does not answer"),
+        (("pin", "log", "--since", "yesterday"), 2, "30m"),
         (("pin", "fly"), 2, "fly"),
     ],
 )
