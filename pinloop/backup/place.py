@@ -154,9 +154,17 @@ def _check_mode(file: Path, manifest: Manifest, mode: str) -> None:
 
 @contextlib.contextmanager
 def _webhook_is_away(folder: Path) -> Iterator[None]:
-    """Hold the lock that a running webhook holds (webhook/database.py)."""
+    """Hold the lock that a running webhook holds (webhook/database.py).
+
+    A new volume has none. Made here it would belong to root, and shut the webhook out.
+    """
     try:
-        lock = (folder / "claims.db.lock").open("a")
+        lock = (folder / "claims.db.lock").open("r+")
+    except FileNotFoundError:
+        if not folder.is_dir():
+            raise PinloopError(f"there is no '{folder}'", "Mount the volumes first.") from None
+        yield
+        return
     except OSError as error:
         raise PinloopError(f"'{folder}' cannot be written ({error.strerror})", "Mount the volumes first.") from None
     with lock:

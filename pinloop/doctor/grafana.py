@@ -84,16 +84,20 @@ def _rules(target: Target, answer: Answer) -> Finding:
         return broken(
             name, f"Its alert rules cannot be listed ({answer.status}).", _LOG.format(target.log_of("grafana"))
         )
-    failing = [rule for rule in rules if rule.get("health") == "error"]
+    failing = [str(rule.get("name")) for rule in rules if _fails(rule)]
     if failing:
-        why = failing[0].get("lastError") or "it does not say why"
-        told = ", ".join(str(rule.get("name")) for rule in failing)
         return broken(
             name,
-            f"{len(failing)} of {len(rules)} alert rules cannot be evaluated: {told} ({why}).",
-            "Their alerts stay as they are meanwhile. Look at the findings on the store, then at the rule's query.",
+            f"{len(failing)} of {len(rules)} alert rules cannot be evaluated: {', '.join(failing)}.",
+            "Their alerts stay as they are meanwhile. Look at the findings on the store, then at the rule in Grafana.",
         )
     return fine(name, f"{len(rules)} alert rules are loaded, and evaluated without errors.")
+
+
+def _fails(rule: dict[str, Any]) -> bool:
+    """Tell whether a rule's last evaluation failed; with `execErrState` its alerts' states say so, not its health."""
+    states = [str(one.get("state", "")) for one in rule.get("alerts") or ()]
+    return rule.get("health") == "error" or any("(Error" in state for state in states)
 
 
 def _contact(target: Target, answer: Answer) -> Finding:

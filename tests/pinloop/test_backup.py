@@ -381,3 +381,18 @@ def test_the_stack_is_not_restored_while_its_webhook_runs(volumes: dict[str, Pat
     finally:
         database.close()
     assert (volumes["influxdb"] / "engine" / "1.tsm").exists()
+
+
+def test_into_new_volumes_it_puts_nothing_of_roots(volumes: dict[str, Path], tmp_path: Path) -> None:
+    """A lock that root made would shut the webhook out of its own folder."""
+    file = kept_stack(volumes, tmp_path)
+    new = {name: tmp_path / "new" / name for name in STACK_ROOTS}
+    with pytest.raises(PinloopError, match=r"there is no '.*webhook'"):
+        restore_stack(file, new)
+    for path in new.values():
+        path.mkdir(parents=True)
+
+    done = restore_stack(file, new)
+
+    assert done.aside == []
+    assert [path.name for path in new["webhook"].iterdir()] == ["claims.db"]
