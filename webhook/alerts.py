@@ -17,10 +17,14 @@ from webhook.claims import Claims, Result
 from webhook.commands import PinCommand
 from webhook.database import Database
 from webhook.dialects import IGNORED, Notification, decode
+from webhook.problems import Refusal
 from webhook.publisher import Publisher, Sent
 from webhook.together import Together
 
 __all__ = ["Alerts"]
+
+_MOST_ALERTS = 20_000  # of one body; a second of work
+_MOST_TRUNCATED = 1_000_000  # what a sender says is not always a number that can be counted
 
 
 class _Asked(NamedTuple):
@@ -58,11 +62,14 @@ class Alerts:
 
         Raises:
             ContractError: it is not JSON, or none of the dialects.
+            Refusal: it holds too many alerts.
             sqlite3.Error: it could not be committed; nothing was done.
         """
         started = time.perf_counter()
         now_s = time.time()
         decoded = decode(body, now_s, self._legacy_actuate)
+        if len(decoded.notifications) > _MOST_ALERTS:
+            raise Refusal(413, "alerts", f"alerts: are {len(decoded.notifications)}, more than {_MOST_ALERTS}")
         taken = self._together.ask(_Asked(decoded.notifications, now_s))
         results, commands = taken.results, taken.commands
         published = self._sender.confirmed(taken.sent)
@@ -70,7 +77,7 @@ class Alerts:
             metrics.ALERTS.labels(decoded.dialect, result.outcome).inc()
             if result.outcome == IGNORED:
                 self._log.info("alert ignored", alert=result.name, reason=result.reason)
-        metrics.TRUNCATED.inc(decoded.truncated)
+        metrics.TRUNCATED.inc(min(max(decoded.truncated, 0), _MOST_TRUNCATED))
         self._log.info(
             "alerts taken in",
             dialect=decoded.dialect,

@@ -69,7 +69,7 @@ _SECURITY_SCHEMES: dict[str, Any] = {
         "in": "header",
         "name": HEADERS[0],
         "description": f"HMAC-SHA256 of `<seconds>:<body>`, lowercase hex; also taken as {HEADERS[1]}. The seconds "
-        "since 1970 are in the header of the setting `hmac_timestamp_header`; the setting `alert_auth` says what is needed.",
+        "since 1970 are in the header of the setting `hmac_timestamp_header`; `alert_auth` says what is needed.",
     },
     "operator": {"type": "http", "scheme": "basic", "description": "User `operator`."},
     "token": {"type": "http", "scheme": "bearer", "description": "A token of `pinloop token`, of this scope or above."},
