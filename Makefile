@@ -41,6 +41,7 @@ check: $(VENV)/.dev ## Style and types only
 
 FILE ?= pinloop-backup.tar.gz
 STACK ?=
+DOCTOR ?=
 
 .PHONY: backup
 backup: ## Keep everything in one file, also while it runs (make backup FILE=kept.tar.gz; the stack: STACK=1)
@@ -49,6 +50,10 @@ backup: ## Keep everything in one file, also while it runs (make backup FILE=kep
 .PHONY: restore
 restore: ## Make it what it was then; it must not run (make restore FILE=kept.tar.gz; the stack: STACK=1)
 	@$(if $(STACK),bash pinloop/backup/stack.sh restore "$(FILE)",$(MAKE) -s $(VENV)/.local && $(BIN)/pinloop restore "$(FILE)")
+
+.PHONY: doctor
+doctor: ## Ask the running system whether everything works, and say what to do (the stack: STACK=1)
+	@$(if $(STACK),bash pinloop/doctor/stack.sh $(DOCTOR),$(MAKE) -s $(VENV)/.local && $(BIN)/pinloop doctor $(DOCTOR))
 
 .PHONY: bench
 bench: $(VENV)/.dev ## Measure the reaction time, reading to pin

@@ -6,6 +6,7 @@ import os
 import subprocess
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,18 +42,18 @@ class Stack:
 
     def __init__(self, project: str, images: Path) -> None:
         self.project = project
-        self.images = dict(line.split("=", 1) for line in images.read_text().splitlines())
+        self.images = _variables(images)
         self.ports = {name: free_port() for name in _PORTS}
+        # As variables, so that what calls `docker compose` by itself (make, scripts) means this stack, too.
         self.environment = {
+            **_variables(HERE / "ci.env"),
+            **self.images,
             **os.environ,
             **{name: str(port) for name, port in self.ports.items()},
-            "COMPOSE_PROFILES": self.images["COMPOSE_PROFILES"],
+            "COMPOSE_PROJECT_NAME": project,
+            "COMPOSE_FILE": os.pathsep.join(map(str, _FILES)),
+            "COMPOSE_DISABLE_ENV_FILE": "1",
         }
-        self._compose = ["docker", "compose", "--project-name", project]
-        for file in (HERE / "ci.env", images):
-            self._compose += ["--env-file", str(file)]
-        for file in _FILES:
-            self._compose += ["--file", str(file)]
         self._ids: dict[str, str] = {}
         self._secrets: dict[str, str] = {}
 
@@ -65,7 +66,11 @@ class Stack:
 
     def compose(self, *words: str, timeout_s: float = 120) -> str:
         """Run `docker compose WORDS` and return what it prints; its errors are in the AssertionError."""
-        return self._run([*self._compose, *words], timeout_s)
+        return self._run(["docker", "compose", *words], timeout_s)
+
+    def make(self, *words: str, timeout_s: float = 60, **variables: str) -> str:
+        """Run `make WORDS` and return what it prints."""
+        return self._run(["make", "--silent", *words], timeout_s, variables)
 
     def docker(self, *words: str, timeout_s: float = 60) -> str:
         """Run `docker WORDS` and return what it prints."""
@@ -82,6 +87,11 @@ class Stack:
             self._secrets = {line.split()[0]: line.split()[1] for line in shown.splitlines() if line.strip()}
         return self._secrets[name]
 
+    def forget(self) -> None:
+        """Ask again for secrets and containers, which may be others now."""
+        self._secrets.clear()
+        self._ids.clear()
+
     def add_device(self, name: str) -> str:
         """Make a broker account as docs/stack.md says and return its password."""
         shown = self.compose("run", "--rm", "setup", "device", name)
@@ -92,7 +102,7 @@ class Stack:
         """Change variables as in `.env`, and run `up` again, which replaces the containers that they concern."""
         self.environment.update(variables)
         self.compose("up", "--detach", "--wait", "--wait-timeout", "90")
-        self._ids.clear()
+        self.forget()
 
     # What happens to containers.
 
@@ -215,10 +225,17 @@ class Stack:
         user = ["--user", "0:0", "--network", "none", "--entrypoint", "sh"]
         self.docker("run", "--rm", *user, *options, image, "-c", line)
 
-    def _run(self, words: list[str], timeout_s: float) -> str:
+    def _run(self, words: list[str], timeout_s: float, variables: Mapping[str, str] = {}) -> str:
         done = subprocess.run(
-            words, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
+            words, cwd=ROOT, env={**self.environment, **variables}, capture_output=True, text=True, timeout=timeout_s,
+            check=False,
+        )  # fmt: skip
         if done.returncode:
-            raise AssertionError(f"`{' '.join(words[-6:])}` ended with {done.returncode}: {done.stderr[-2000:]}")
+            said = done.stdout[-2000:] + done.stderr[-2000:]
+            raise AssertionError(f"`{' '.join(words[-6:])}` ended with {done.returncode}: {said}")
         return done.stdout
+
+
+def _variables(file: Path) -> dict[str, str]:
+    lines = (line.strip() for line in file.read_text().splitlines())
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))

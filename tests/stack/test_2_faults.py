@@ -14,6 +14,8 @@ SERVICES = ("mosquitto", "influxdb", "listener", "webhook", "rules", "alertmanag
 FROZEN_S = 4.0
 ALL_RIGHT_WITHIN_S = 30.0
 AWAY_READINGS = 100  # what the device publishes in five seconds
+AUTOSAVE_S = 10.0  # autosave_interval in mosquitto.conf
+DATABASE = "/mosquitto/data/mosquitto.db"
 every_service = pytest.mark.parametrize("service", SERVICES)
 
 
@@ -173,3 +175,27 @@ def test_a_broker_that_forgot_everything_is_told_again(
         "commands, states and status told again; pins right within 10 s; lost at most what came before the listener"
     )
     table.add("mosquitto", "SIGKILL, its database deleted, started", expected, f"told after {told_s:.1f} s; {seen}")
+
+
+def test_a_broker_that_dies_soon_after_its_first_start_still_has_the_listeners_session(
+    stack: Stack, load: Load, wishes: Wishes, table: FaultTable
+) -> None:
+    """mosquitto/start.sh has it save at once: what it takes afterwards while the listener is away waits for it."""
+    began_s = time.monotonic()
+    stack.docker("kill", stack.container("mosquitto"))
+    stack.wipe("mosquitto-data")
+    stack.docker("start", stack.container("mosquitto"))
+    started_s = time.monotonic()
+    until(lambda: stack.execute("mosquitto", "grep", "-c", "+/readings", DATABASE), 8, "it has saved", every_s=0.2)
+    assert time.monotonic() - started_s < AUTOSAVE_S, "it would have saved by itself by now: this proves nothing"
+    stack.pause("listener")
+    stack.kill("mosquitto")
+    killed_s = time.monotonic()
+    before = len(load.acknowledged_at_s)
+    until(lambda: len(load.acknowledged_at_s) > before + AWAY_READINGS // 2, 20, "readings that nobody takes")
+    stack.unpause("listener")
+
+    seen = recovery(stack, load, time.monotonic(), wishes.wanted, (began_s, killed_s))
+
+    done = "first start; SIGKILL within 10 s, the listener frozen; goes on after 2 s"
+    table.add("mosquitto, listener", done, EXPECTED, str(seen))
