@@ -11,6 +11,8 @@ from pinloop.config import config
 from pinloop.demo import demo
 from pinloop.devices import device
 from pinloop.doctor import doctor
+from pinloop.gateways import gateway
+from pinloop.inputs import inputs
 from pinloop.pins import pin
 from pinloop.routes import routes
 from pinloop.rules import rules
@@ -36,5 +38,5 @@ def main() -> None:
     """
 
 
-for command in (up, demo, device, pin, routes, rules, token, config, doctor, backup, restore):
+for command in (up, demo, device, pin, routes, rules, token, config, doctor, inputs, gateway, backup, restore):
     main.add_command(command)
