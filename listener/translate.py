@@ -46,11 +46,11 @@ class Translator:
             if len(points) >= most_points:
                 break
             starts.append(len(points))
-            if not received.retain:
-                plain = self._quick.read(received.topic, received.payload)
-                if plain and self._assembler.quick(plain, received.received_ns, points):
-                    continue
             try:
+                if not received.retain:
+                    plain = self._quick.read(received.topic, received.payload)
+                    if plain and self._assembler.quick(plain, received.received_ns, points):
+                        continue
                 for fact in self._decoder.decode(received.topic, received.payload):
                     if isinstance(fact, Refused):
                         self._reject(received, Rejected(fact.message, fact.reason))

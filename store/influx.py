@@ -13,12 +13,11 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 import urllib3
-from influxdb_client.client.influxdb_client import InfluxDBClient
-from influxdb_client.client.write_api import SYNCHRONOUS
-from influxdb_client.rest import ApiException
+from urllib3.util import parse_url
 
 from store.errors import StoreError
 from store.lines import lines
@@ -57,28 +56,21 @@ class InfluxStore:
 
     def __init__(self, url: str, org: str, bucket: str, token: str) -> None:
         self._url = url.rstrip("/")
-        self._org = org
         self._bucket = bucket
-        self._client = InfluxDBClient(
-            url=self._url, token=token, org=org, timeout=int(_TIMEOUT_S * 1000), retries=False
-        )
-        self._writer = self._client.write_api(write_options=SYNCHRONOUS)
-        self._pool = urllib3.PoolManager(
-            headers={"Authorization": f"Token {token}"} if token else {}, timeout=_TIMEOUT_S, retries=False
-        )
+        self._path = parse_url(self._url).path or ""
+        self._write_to = f"{self._path}/api/v2/write?" + urlencode({"org": org, "bucket": bucket, "precision": "ns"})
+        self._pool = urllib3.connection_from_url(
+            self._url, headers={"Authorization": f"Token {token}"} if token else {}, timeout=_TIMEOUT_S, retries=False,
+            maxsize=4,
+        )  # fmt: skip
 
     def write(self, points: Sequence[Point]) -> None:
         """See `Store`."""
         if not points:
             return
-        body = lines(points)
-        try:
-            self._writer.write(self._bucket, self._org, record=body)
-        except ApiException as error:
-            status = error.status or 0
-            raise _error(self._url, status, error.body, error.headers or {}, status in _PERMANENT) from error
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise StoreError(f"{self._url}: {error}") from error
+        answer = self._ask(self._write_to, body=lines(points), redirect=False)
+        if not 200 <= answer.status < 300:
+            raise _error(self._url, answer.status, answer.data, answer.headers, answer.status in _PERMANENT)
 
     def latest(self, device: str) -> dict[str, tuple[float, float]]:
         """See `Store`."""
@@ -118,18 +110,18 @@ class InfluxStore:
 
     def close(self) -> None:
         """See `Store`."""
-        self._client.close()  # type: ignore[no-untyped-call]
-        self._pool.clear()
+        self._pool.close()
+
+    def _ask(self, path: str, **request: Any) -> urllib3.BaseHTTPResponse:
+        try:
+            return self._pool.request("POST", path, **request)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise StoreError(f"{self._url}: {error}") from error
 
     def _query(self, statements: str) -> list[_Series]:
         """Return the series of all statements, in order."""
-        try:
-            answer = self._pool.request(
-                "POST", f"{self._url}/query", fields={"db": self._bucket, "q": statements, "epoch": "ns"},
-                encode_multipart=False,
-            )  # fmt: skip
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise StoreError(f"{self._url}: {error}") from error
+        fields = {"db": self._bucket, "q": statements, "epoch": "ns"}
+        answer = self._ask(f"{self._path}/query", fields=fields, encode_multipart=False)
         if answer.status != 200:
             raise _error(self._url, answer.status, answer.data, answer.headers)
         try:
