@@ -170,10 +170,12 @@ class Follower:
 
     def _step(self) -> float:
         """Move what is next, if anything; return how many seconds to wait then."""
+        # In this order: `leave` comes before the record that it is about, and `has` before `leave(None)`.
+        end, left = self._spool.end, self._left
         position = self._skip()
-        if self._left is not None and position >= self._left:
+        if left is not None and position >= left:
             return _BUSY_S
-        records = self._spool.read(self.name, self._batch_max_points, self._left)
+        records = self._spool.read(self.name, self._batch_max_points, end if left is None else left)
         metrics.SPOOL_BEHIND.labels(self.name).set(self._spool.behind_bytes(self.name))
         if not records:
             self._spool.wait(position, _IDLE_S)

@@ -132,7 +132,7 @@ class Spool:
             self._changed.notify_all()
             return self._next
 
-    def read(self, name: str, most_points: int, until: int | None = None) -> list[Record]:
+    def read(self, name: str, most_points: int, until: int) -> list[Record]:
         """Return the next records of a reader, at most so many points or one record; without what is after `until`.
 
         What is damaged or too old is passed over and counted; the rest is returned until `advance` says it is done.
@@ -144,7 +144,7 @@ class Spool:
         points = 0
         dropped: Counter[str] = Counter()
         try:
-            for end, found in self._walk(self._positions[name], self.end if until is None else until):
+            for end, found in self._walk(self._positions[name], until):
                 why = found if isinstance(found, str) else "age" if self._too_old(found) else ""
                 if isinstance(found, str) or why:
                     if records:

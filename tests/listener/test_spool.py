@@ -30,7 +30,7 @@ def opened(path: Path, max_bytes: int = MB, max_age_s: float = 3600) -> Spool:
 def bodies(spool: Spool, name: str = "main") -> list[bytes]:
     """Return the bodies of all that a reader has to read, and note them as read."""
     found: list[bytes] = []
-    while records := spool.read(name, 1):
+    while records := spool.read(name, 1, spool.end):
         found += [record.body for record in records]
         spool.advance(name, records[-1].end)
     return found
@@ -65,8 +65,8 @@ def test_records_come_back_in_order_after_a_restart(tmp_path: Path) -> None:
     spool = opened(tmp_path)
     for n in range(10):
         spool.append(b"%d" % n, 1)
-    assert [record.body for record in spool.read("main", 3)] == [b"0", b"1", b"2"]
-    spool.advance("main", spool.read("main", 3)[-1].end)
+    assert [record.body for record in spool.read("main", 3, spool.end)] == [b"0", b"1", b"2"]
+    spool.advance("main", spool.read("main", 3, spool.end)[-1].end)
     spool.close()
 
     again = opened(tmp_path)
