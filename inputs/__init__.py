@@ -4,8 +4,8 @@ One folder each: `decode.py` (pure), README, sample, vectors. The listener store
 what they say and rules evaluate it, so both read one file (`inputs.toml`) the same way.
 """
 
+from inputs.declared import Inputs, load
 from inputs.facts import About, Fact, Ignored, Readings, Refused, Status
-from inputs.load import Inputs, load
 from inputs.settings import InputsSettings
 
 __all__ = ["About", "Fact", "Ignored", "Inputs", "InputsSettings", "Readings", "Refused", "Status", "load"]

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from contract import topics
 from contract.limits import DEFAULT_PREFIX, MAX_PAYLOAD_BYTES
 from inputs import Inputs
-from inputs.load import NONE
+from inputs.declared import NONE
 from pinloop.secrets import is_mosquitto_password, mosquitto_password_line
 from webhook.foreign.model import Device
 

@@ -129,7 +129,7 @@ def _read(path: Path) -> str:
 
 
 def _parsed(text: str, path: Path) -> "Inputs":
-    from inputs.load import parse
+    from inputs.declared import parse
 
     found: Inputs = checked(lambda: parse(text, path.name))
     return found

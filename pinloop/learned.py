@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from contract.errors import ContractError
 from inputs import Inputs, Readings, Status
-from inputs.load import FIRMWARE, parse
+from inputs.declared import FIRMWARE, parse
 from inputs.names import device_id, sensor_name
 from inputs.times import instant
 from inputs.values import Path, document, flatten, scalar

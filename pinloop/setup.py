@@ -19,7 +19,7 @@ from contract.errors import ContractError
 from contract.limits import DEFAULT_PREFIX
 from contract.topics import Topics, check_device
 from inputs import Inputs, load
-from inputs.load import NONE
+from inputs.declared import NONE
 from pinloop.broker_files import DOCTOR_DEVICE, HEALTH_USER, SERVICE_USERS, acl_text, password_text
 from pinloop.certificates import (
     RENEW_DAYS,

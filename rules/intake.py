@@ -15,8 +15,8 @@ from contract.limits import FRESH_S
 from contract.readings import Sample, decode_reading, decode_readings
 from contract.topics import READING, READINGS, Topics
 from inputs import Inputs
+from inputs.declared import NONE
 from inputs.facts import Readings
-from inputs.load import NONE
 from rules import metrics
 from service.mqtt import Message
 

@@ -107,6 +107,8 @@ class Custom:
             wanted = {_filled(self._sensor, places): self._one}
         if not wanted:
             return flatten(item, ignored)
+        if not isinstance(item, dict | list):
+            raise PayloadError("payload", item, "is no JSON object", "shape")
         pairs: list[tuple[tuple[str, ...], float]] = []
         for sensor, value in wanted.items():
             if value.path is None:
