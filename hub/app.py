@@ -18,7 +18,7 @@ def create_app(app: Flask, hub: Hub) -> Flask:
     app.extensions["hub"] = hub
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters.update(number=words.number, iso=words.iso, age=words.age)
+    app.jinja_env.filters.update(number=words.number, iso=words.iso, age=words.age, left=words.left)
     app.register_blueprint(api.routes)
     app.register_blueprint(console.routes)
     app.register_error_handler(WebhookAway, lambda error: _say(ServiceUnavailable(str(error))))

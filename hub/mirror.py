@@ -70,9 +70,9 @@ class Mirror:
         changed = []
         for pin in pins:
             key = (pin["device"], pin["pin"])
-            held = [claim for claim in claims if (claim["device"], claim["pin"]) == key]
+            theirs = [claim for claim in claims if (claim["device"], claim["pin"]) == key]
             # drift_s counts up by itself; a change in it alone is no news.
-            seen = (pin["desired"], pin["command"], pin["reported"], held)
+            seen = ({name: value for name, value in pin.items() if name != "drift_s"}, theirs)
             if self._views.get(key) != seen:
                 changed.append(self._client.why(*key))
                 self._views[key] = seen

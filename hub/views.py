@@ -71,7 +71,8 @@ def pin_view(picture: Picture, entry: Json) -> Json:
     `low`, `high`, `is_switch`: what it takes; `now`, `wanted`: values as text; `current`: whether `now` holds now, else
     `until_s`: until when it did; `because`: why the device set it; `desired` (with its value as text in `says`),
     `claims`, `changes`: the webhook's answer to "why is this pin on?"; `manual`: the claim of a person, or None;
-    `by_person`: whether that one wins.
+    `by_person`: whether that one wins; `held`: the wish that a guard holds back (`says`, `because`, `until_s`), or
+    None; `dry_run`: the webhook sends it nothing; `quarantine`: why nothing is sent to it for a while, or None.
     """
     device = picture.device(entry["device"])
     declared = device["info"]["pins"].get(entry["pin"], {}) if device else {}
@@ -82,6 +83,7 @@ def pin_view(picture: Picture, entry: Json) -> Json:
     reported = entry["reported"]
     desired = explained.get("desired")
     wanted = entry["command"] or (desired if desired and desired["value"] is not None else None)
+    held = explained.get("held")
     person = [claim for claim in claims if not claim["fingerprint"]]
     broker = picture.links().get("broker", {"problem": None})
     current = bool(reported and device and device["status"] == ONLINE and not broker["problem"])
@@ -105,6 +107,14 @@ def pin_view(picture: Picture, entry: Json) -> Json:
         "because": words.WHY[reported["why"]] if reported else "",
         "wanted": said(wanted["value"]) if wanted else None,
         "desired": desired and {**desired, "says": said(desired["value"])},
+        "held": held
+        and {
+            **held,
+            "says": "the release" if held["wanted"] is None else said(held["wanted"]),
+            "because": words.GUARDS.get(held["by"], held["by"]),
+        },
+        "dry_run": explained.get("dry_run", False),
+        "quarantine": explained.get("quarantine"),
         "manual": person[0] if person else None,
         "by_person": bool(person) and person[0] is claims[0],
         "claims": [{**claim, "says": said(claim["value"])} for claim in claims],

@@ -1,10 +1,11 @@
 """How the console says things: numbers, times and why a pin is what it is, for people."""
 
+import math
 from datetime import UTC, datetime
 
 from contract import commands
 
-__all__ = ["WHY", "age", "decimals", "iso", "number", "switch"]
+__all__ = ["GUARDS", "WHY", "age", "decimals", "iso", "left", "number", "switch"]
 
 # Why a device set a pin, as the end of "reported ...".
 WHY = {
@@ -15,6 +16,16 @@ WHY = {
     commands.BOOT: "the device started",
     commands.GUARD: "held by a guard",
     commands.LOCAL: "switched at the device",
+}
+
+# What a guard of the webhook says while it holds a wish back.
+GUARDS = {
+    "min_on_s": "it has to stay on for a while",
+    "min_off_s": "it has to rest",
+    "max_on_s": "it ran for as long as it may, and starts again once nobody wants it on any more",
+    "max_switches_per_h": "it was switched on often enough for an hour",
+    "exclusive_with": "another pin has to be off first",
+    "quiet": "these are its quiet hours",
 }
 
 
@@ -40,6 +51,14 @@ def age(seconds: float) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit}"
     return f"{max(0, int(seconds))} s"
+
+
+def left(seconds: float) -> str:
+    """Return how long is left, as 4:05 below an hour and as 2 h 10 min above, as static/console.js does."""
+    whole = max(0, math.ceil(seconds))
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d}"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def iso(t_s: float) -> str:

@@ -37,6 +37,8 @@ def sentence(
 def _wish(pin: dict[str, Any], person: bool, changed_s: float | None, now_s: float) -> str:
     desired = pin["desired"]
     age = f" for {_duration(now_s - changed_s)}" if changed_s is not None else ""
+    if desired is None and pin.get("held"):
+        return "no claim"
     if desired is None:
         return f"released{age}: no claim, so the device keeps its default" if age else "no claim, and never had one"
     if desired["slot"] == "unknown":
@@ -46,7 +48,10 @@ def _wish(pin: dict[str, Any], person: bool, changed_s: float | None, now_s: flo
     state = {0: "off", 1: "on"}.get(desired["value"], f"at {desired['value']:g}")
     until = _clock(desired["until_s"])
     end = f"until {until}" if person else f"until {until} unless renewed"
-    return f"{state}{age}: {who} asks for {desired['value']:g} {end}"
+    asks = f"{who} asks for {desired['value']:g} {end}"
+    if pin.get("held") and pin["held"]["wanted"] == desired["value"]:
+        return asks
+    return f"{'would be ' if pin.get('dry_run') else ''}{state}{age}: {asks}"
 
 
 def _held(held: dict[str, Any]) -> str:

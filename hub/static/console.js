@@ -16,11 +16,18 @@ function age(seconds) {
   return `${Math.max(0, Math.floor(seconds))} s`;
 }
 
+function left(seconds) {
+  const whole = Math.max(0, Math.ceil(seconds));
+  if (whole >= 3600) return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
 const put = (node, text) => { if (node.textContent !== text) node.textContent = text; };
 
 function times(root = document) {
   const t = lost ? heard_s : now();  // while nothing is heard, ages count from then: they say how old the picture is
   for (const node of all("time.age", root)) put(node, age(now() - node.dataset.t));
+  for (const node of all("time.left", root)) put(node, left(node.dataset.t - now()));
   for (const node of all("time.clock", root)) {
     const far = Math.abs(t - node.dataset.t) > 43200;
     put(node, (far ? new Date(node.dataset.t * 1000).toLocaleDateString([], { day: "numeric", month: "short" }) + " " : "") + clock(node.dataset.t));

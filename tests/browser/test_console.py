@@ -195,3 +195,22 @@ def test_values_do_not_move_the_page(page: Any, pot: Board) -> None:
     pot.send("reading/pot", "9.5")
     until(lambda: text(page, VALUE) == "9.5")
     assert page.evaluate("probes.places()") == before
+
+
+def test_a_wish_that_a_guard_holds_back_says_why_and_counts_down(page: Any, hub: RunningHub) -> None:
+    """The pump that has just stopped has to rest; the wish is not taken for a fault."""
+    pump = Board(hub.broker, "pump", {"fw": "t", "sensors": {}, "pins": {"main": {"safe": 0, "min_off_s": 600}}})
+    pump.report("main", 0, why="boot")
+    until(lambda: hub.call("PUT", "/api/pins/pump/main", {"value": 1, "for": "5m"})[0] == 200)
+    pump.obey("main", 1)
+    hub.call("DELETE", "/api/pins/pump/main")
+    pump.report("main", 0, why="released")
+    hub.call("PUT", "/api/pins/pump/main", {"value": 1, "for": "30m", "by": "anna"})
+    card = page.locator("#pin-pump--main")
+    card.locator(".held").wait_for()
+    assert "On has to wait" in card.locator(".held").inner_text()
+    page.wait_for_function("document.querySelector('#pin-pump--main .held time').textContent.startsWith('9:5')")
+    assert card.locator(".differs:visible").count() == 0
+    hub.call("DELETE", "/api/pins/pump/main")
+    card.locator(".held").wait_for(state="detached")
+    pump.client.close()

@@ -10,8 +10,14 @@ from webhook.why import sentence
 NOW_S = 1_800_000_000.0
 
 
-def pin(desired: dict[str, Any] | None, reported: dict[str, Any] | None = None, drift_s: float | None = None) -> Any:
-    return {"desired": desired, "reported": reported, "drift_s": drift_s}
+def pin(
+    desired: dict[str, Any] | None, reported: dict[str, Any] | None = None, drift_s: float | None = None, **more: object
+) -> Any:
+    return {"desired": desired, "reported": reported, "drift_s": drift_s, **more}
+
+
+def held(by: str, wanted: float | None, until_s: float | None = NOW_S) -> dict[str, Any]:
+    return {"by": by, "wanted": wanted, "until_s": until_s}
 
 
 def wish(value: float | None = 1, slot: str = "alert", source: str = "too-bright") -> dict[str, Any]:
@@ -47,10 +53,39 @@ CASES = [
         "released for 2 h: no claim, so the device keeps its default; reported 1 (released)",
     ),
     ((pin(None), False, None, None), "no claim, and never had one; the device has reported nothing"),
+    (
+        (pin(wish(), REPORTED, held=held("min_off_s", 1)), False, NOW_S - 240, None),
+        (
+            "alert too-bright (slot alert) asks for 1 until TIME unless renewed; "
+            "1 is held back by min_off_s until TIME; reported 1 (command)"
+        ),
+    ),
+    (
+        (pin(wish(), REPORTED, held=held("max_on_s", 1, None)), False, NOW_S - 240, None),
+        (
+            "alert too-bright (slot alert) asks for 1 until TIME unless renewed; "
+            "1 is held back by max_on_s until nobody wants it on any more; reported 1 (command)"
+        ),
+    ),
+    (
+        (pin(None, REPORTED, held=held("min_on_s", None)), False, NOW_S - 60, None),
+        "no claim; the release is held back by min_on_s until TIME; reported 1 (command)",
+    ),
+    (
+        (pin(wish(), None, dry_run=True), False, NOW_S - 60, None),
+        (
+            "would be on for 1 min: alert too-bright (slot alert) asks for 1 until TIME unless renewed; "
+            "dry-run: nothing is sent to it; the device has reported nothing"
+        ),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("facts", "text"), CASES, ids=["alert", "person", "unknown", "released", "nothing"])
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    CASES,
+    ids="alert person unknown released nothing rest trip minimum dry-run".split(),
+)
 def test_the_sentence_says_who_what_since_when_and_until_when(facts: tuple[Any, ...], text: str) -> None:
     """For every kind of reason."""
     assert re.sub(r"\d\d:\d\d:\d\d", "TIME", sentence(*facts, NOW_S)) == text
