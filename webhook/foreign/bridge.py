@@ -5,6 +5,7 @@ nothing of Pinloop's with it. It speaks for the declared devices only: the
 broker's rights for the user svc.webhook are made from the same file.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -25,6 +26,8 @@ from webhook.quarantine import Quarantine
 __all__ = ["Bridge", "Bridges"]
 
 _TICK_S = 0.2
+# After a broker that lost its retained messages has come back, the webhook has sent its commands anew by then.
+_SETTLE_S = 5.0
 
 
 class Bridge:
@@ -66,6 +69,7 @@ class Bridge:
             on_disconnected=quarantine.disconnected,
         )
         self._new_link = False
+        self._settle_at = math.inf
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="foreign", daemon=True)
 
@@ -93,6 +97,7 @@ class Bridge:
         with self._lock:
             for twin in self._twins.values():
                 twin.forget()
+            self._settle_at = math.inf
             self._new_link = True  # greeted when the broker has granted the subscriptions
 
     def _run(self) -> None:
@@ -101,8 +106,11 @@ class Bridge:
                 now_s = time.monotonic()
                 self._publish([message for twin in self._twins.values() for message in twin.tick(now_s)])
                 if self._new_link and self._session.connected:
-                    self._new_link = False
+                    self._new_link, self._settle_at = False, now_s + _SETTLE_S
                     self._publish([message for twin in self._twins.values() for message in twin.greet()])
+                if now_s >= self._settle_at and self._session.connected:
+                    self._settle_at = math.inf
+                    self._publish([message for twin in self._twins.values() for message in twin.settle()])
 
     def _message(self, message: Received) -> None:
         payload, retained = bytes(message.payload), bool(message.retain)

@@ -35,6 +35,7 @@ class _Held:
         followed: the greatest seq that the device is known to have followed.
         expired: the last command ended with its lease.
         told: the state that was published last.
+        asked: something came on its `set` since the connection stands.
     """
 
     engaged: bool
@@ -44,6 +45,7 @@ class _Held:
     followed: int = 0
     expired: bool = False
     told: bytes = b""
+    asked: bool = False
 
 
 class Twin:
@@ -70,6 +72,19 @@ class Twin:
             if name not in self.device.firmware.assumed:
                 held.reported = None
             held.told = b""
+            held.asked = False
+
+    def settle(self) -> list[Message]:
+        """Return what releases the pins whose end nobody saw: it was asked while there was no connection.
+
+        Called some seconds after `greet`: by then what stands has come, retained or anew, and what did not come ended.
+        """
+        return [
+            message
+            for pin, held in self._pins.items()
+            if held.engaged and not held.asked
+            for message in self._release(pin, held, expired=False)
+        ]
 
     def greet(self) -> list[Message]:
         """Return what a device says when it connects; the webhook answers an info with every command that stands."""
@@ -88,6 +103,7 @@ class Twin:
         if held is None:
             return []
         command = decode_command(payload)
+        held.asked = True
         if retained:
             held.engaged = held.engaged or command is not None
             return []
@@ -150,8 +166,10 @@ class Twin:
         self.online = bool(one.online)
         if not self.online or retained:
             return [self._status(), *(message for pin in self._pins for message in self._state(pin))]
-        self.forget()  # it has just connected, perhaps after a restart
-        self.online = True
+        for pin, held in self._pins.items():  # it has just connected, perhaps after a restart
+            held.told = b""
+            if pin not in self.device.firmware.assumed:
+                held.reported = None
         return self.greet()
 
     def _report(self, one: Heard, retained: bool) -> list[Message]:
