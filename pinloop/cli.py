@@ -8,6 +8,7 @@ import click
 
 from pinloop.backup import backup, restore
 from pinloop.config import config
+from pinloop.deadletter import deadletter
 from pinloop.demo import demo
 from pinloop.devices import device
 from pinloop.doctor import doctor
@@ -38,5 +39,20 @@ def main() -> None:
     """
 
 
-for command in (up, demo, device, pin, routes, rules, token, config, doctor, inputs, gateway, backup, restore):
+for command in (
+    up,
+    demo,
+    device,
+    pin,
+    routes,
+    rules,
+    token,
+    deadletter,
+    config,
+    doctor,
+    inputs,
+    gateway,
+    backup,
+    restore,
+):
     main.add_command(command)

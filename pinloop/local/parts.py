@@ -60,7 +60,12 @@ def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None) -
             layout,
             ports.mqtt,
             ports.listener,
-            {**store, **inputs, "PINLOOP_LISTENER_DEAD_LETTER_PATH": str(layout.dead_letters.resolve())},
+            {
+                **store,
+                **inputs,
+                "PINLOOP_LISTENER_DEAD_LETTER_PATH": str(layout.dead_letters.resolve()),
+                "PINLOOP_LISTENER_SPOOL_PATH": str(layout.spool.resolve()),
+            },
         ),
         _service(
             "rules",
