@@ -209,7 +209,7 @@ def test_a_wish_that_a_guard_holds_back_says_why_and_counts_down(page: Any, hub:
     card = page.locator("#pin-pump--main")
     card.locator(".held").wait_for()
     assert "On has to wait" in card.locator(".held").inner_text()
-    page.wait_for_function("document.querySelector('#pin-pump--main .held time').textContent.startsWith('9:5')")
+    until(lambda: card.locator(".held time").inner_text().startswith("9:5"), 5, "a second less")
     assert card.locator(".differs:visible").count() == 0
     hub.call("DELETE", "/api/pins/pump/main")
     card.locator(".held").wait_for(state="detached")

@@ -84,7 +84,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("facts", "text"),
     CASES,
-    ids="alert person unknown released nothing rest trip minimum dry-run".split(),
+    ids=["alert", "person", "unknown", "released", "nothing", "rest", "trip", "minimum", "dry-run"],
 )
 def test_the_sentence_says_who_what_since_when_and_until_when(facts: tuple[Any, ...], text: str) -> None:
     """For every kind of reason."""
