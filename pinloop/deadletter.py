@@ -157,7 +157,7 @@ def _letters(settings: Any) -> list[Any]:
 
 
 def _pick(settings: Any, ids: Sequence[str], everything: bool) -> list[Any]:
-    if bool(ids) == everything:  # both or neither
+    if bool(ids) == everything:
         raise click.UsageError("name letters by their ids, or --all")
     letters = _letters(settings)
     known = {one.id for one in letters}
@@ -259,5 +259,3 @@ def _reader(settings: Any, store: Any, messages: Sequence[Any]) -> Callable[[dic
 
 
 _WHERE = "--data-dir names the folder of `pinloop up`; the stack: docker compose run --rm listener pinloop deadletter"
-    "Name the folder of `pinloop up` with --data-dir; the stack: docker compose run --rm listener pinloop deadletter"
-)
