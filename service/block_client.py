@@ -142,6 +142,7 @@ class BlockClient(paho.Client):
             block = block[skipped:]
         data = self._begun + block if self._begun else block
         received_ns = time.time_ns()
+        sock = self._sock
         at = 0
         while True:
             found: list[Received] = []
@@ -158,7 +159,7 @@ class BlockClient(paho.Client):
                 break
             stop = start + length
             rc = self._other(data[at], data[start : min(stop, start + MOST_PACKET_BYTES)], received_ns, length)
-            if rc or self._sock is None:
+            if rc or self._sock is not sock:  # a callback has disconnected
                 return rc
             self._skip_bytes = max(0, stop - len(data))
             at = min(stop, len(data))
