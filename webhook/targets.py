@@ -45,11 +45,6 @@ class Template:
     pin: str
     value: str
 
-    @property
-    def fixed(self) -> bool:
-        """Whether it names the same pin for every alert."""
-        return not _LABEL.search(self.device + self.pin)
-
     def fill(self, labels: Mapping[str, str], key: str = "targets") -> Target:
         """Return the target for an alert with these labels.
 
