@@ -155,7 +155,7 @@ class Database:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA busy_timeout = 5000")  # someone may be looking at it with the sqlite3 shell
+        connection.execute("PRAGMA busy_timeout = 1000")  # somebody else may hold it for a moment; senders wait
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > len(_MIGRATIONS):
             raise StartError(f"{self.path} was written by a newer Pinloop (schema {version}); upgrade this one")
