@@ -40,6 +40,8 @@ def fetch(url: str, most_bytes: int) -> bytes:
             return bytes(body)
         finally:
             answer.close()
+    except urllib3.exceptions.NewConnectionError:  # urllib3 counts it among the time-outs
+        raise FetchError("is not there") from None
     except urllib3.exceptions.TimeoutError:
         raise FetchError("does not answer in time") from None
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:

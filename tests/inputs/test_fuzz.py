@@ -60,8 +60,8 @@ TOPICS = {
 }
 # Keys that inputs look for, so that the search gets past the first look.
 KEYS = ["Time", "TempUnit", "Temperature", "POWER", "ENERGY", "state", "last_seen", "method", "params", "ts",
-        "switch:0", "tC", "tF", "nodes", "properties", "datatype", "unit", "f", "id", "gpio", "name", "timestamp", "data", "main",
-        "temp", "at", "t", "porch", ""]  # fmt: skip
+        "switch:0", "tC", "tF", "nodes", "properties", "datatype", "unit", "f", "id", "gpio", "name", "timestamp",
+        "data", "main", "temp", "at", "t", "porch", ""]  # fmt: skip
 SCALARS = (
     st.none()
     | st.booleans()
