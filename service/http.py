@@ -10,7 +10,7 @@ import contextlib
 import resource
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import waitress.channel
@@ -61,11 +61,9 @@ class _Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]
             self._since_s = time.monotonic()
         return taken
 
-    def readable(self) -> bool:
-        """Tell the loop whether to read; it asks each time it has something to do, and at least once a second."""
-        if self._since_s is not None and time.monotonic() - self._since_s > _REQUEST_TIMEOUT_S:
-            self.will_close = True
-        return bool(super().readable())
+    def is_over(self, now_s: float) -> bool:
+        """Tell whether the request that is being read takes too long."""
+        return self._since_s is not None and now_s - self._since_s > _REQUEST_TIMEOUT_S
 
 
 class HttpServer:
@@ -124,6 +122,7 @@ class HttpServer:
         for one in self._map.values():
             if isinstance(one, waitress.server.BaseWSGIServer):
                 one.channel_class = _Channel
+                one.maintenance = _maintaining(one)
         self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
         self._thread.start()
 
@@ -156,6 +155,19 @@ class HttpServer:
             return found if environ["REQUEST_METHOD"] == "GET" else []
         answer: Iterable[bytes] = self._app(environ, start_response)
         return answer
+
+
+def _maintaining(server: Any) -> Callable[[float], None]:
+    """Return what the loop calls each cleanup interval: waitress's own, and the end of requests that take too long."""
+    silent_ones = server.maintenance
+
+    def maintain(now_s: float) -> None:
+        silent_ones(now_s)
+        for channel in server.active_channels.values():
+            if channel.is_over(time.monotonic()):
+                channel.will_close = True
+
+    return maintain
 
 
 def _refuse(start_response: Any, status: str, detail: str, *headers: tuple[str, str]) -> Iterable[bytes]:

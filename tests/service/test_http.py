@@ -111,3 +111,39 @@ def test_a_client_that_keeps_its_connection_does_not_hold_up_the_stop(health: He
         assert time.monotonic() - began_s < 2
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", server.port), 1)
+
+
+def test_a_request_whose_bytes_drip_in_ends(server: HttpServer, monkeypatch: pytest.MonkeyPatch):
+    """A byte now and then keeps a connection from being idle, and must not keep it for ever."""
+    monkeypatch.setattr("service.http._REQUEST_TIMEOUT_S", 1)
+    with socket.create_connection(("127.0.0.1", server.port), 5) as slow:
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
+        began_s = time.monotonic()
+        slow.settimeout(0.2)
+        ended = False
+        while not ended and time.monotonic() - began_s < 8:
+            try:
+                slow.sendall(b"x")
+                ended = slow.recv(1) == b""
+            except TimeoutError:
+                continue
+            except OSError:
+                ended = True
+        assert ended
+
+
+def test_what_the_server_itself_refuses_is_problem_details(server: HttpServer):
+    """Before any application has seen it: no HTTP, too long a header, too long a body, another path, another method."""
+    for request, status in (
+        (b"\x16\x03\x01\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX: ".ljust(16 * 1024, b"x"), 431),
+        (b"POST / HTTP/1.1\r\nContent-Length: 9999999\r\n\r\n", 413),
+        (b"GET /x HTTP/1.1\r\nConnection: close\r\n\r\n", 404),
+        (b"POST /healthz HTTP/1.1\r\nConnection: close\r\n\r\n", 405),
+    ):
+        with socket.create_connection(("127.0.0.1", server.port), 5) as connection:
+            connection.sendall(request)
+            head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+        assert f" {status} ".encode() in head
+        assert b"Content-Type: application/problem+json" in head
+        assert json.loads(body)["status"] == status
