@@ -18,6 +18,7 @@ from listener.queue import Queue
 from listener.scrape import Scraper
 from listener.second_stores import second_stores
 from listener.settings import Settings
+from listener.sharing import share
 from listener.spool import Spool, SpoolError
 from listener.writer import Writer
 from service import logs
@@ -46,7 +47,9 @@ def main(argv: Sequence[str]) -> int:
         scraper = Scraper(settings.scrape, settings.scrape_every_s, store)
         polled = targets(inputs)
         queue = Queue(settings.queue_max_bytes)
-        intake = Intake(settings, decoder.filters(), queue, settings.mqtt_reader)
+        part = share(settings)
+        filters = part.filters(decoder.reading_filters(), decoder.other_filters())
+        intake = Intake(settings, filters, queue, settings.mqtt_reader, part.name)
         spool = Spool(settings.spool_path, settings.spool_max_bytes, settings.spool_max_age_s)
         second = second_stores(settings)
     except (ServiceError, StoreError, SpoolError) as error:
@@ -70,6 +73,7 @@ def main(argv: Sequence[str]) -> int:
         Handover.telling(intake.ack),
         batch_max_points=settings.batch_max_points,
         dedup_window=settings.dedup_window,
+        slot=part.slot,
     )
     health = Health("listener")
     health.add("broker", intake.problem)

@@ -30,11 +30,12 @@ class Assembler:
 
     Args:
         dedup_window: sample numbers that are remembered for each start of a device.
+        slot: of a listener that shares with others, see `Stamps`.
     """
 
-    def __init__(self, dedup_window: int) -> None:
+    def __init__(self, dedup_window: int, slot: int = 0) -> None:
         self._identities = Identities(dedup_window)
-        self._stamps = Stamps()
+        self._stamps = Stamps(slot)
         self._clocks = Clocks()
         self._about: dict[tuple[str, str], str] = {}  # (device, what) -> text
         self._pins = Pins()

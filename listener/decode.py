@@ -26,7 +26,7 @@ __all__ = [
     "About", "Commanded", "Decoder", "Fact", "Info", "Input", "Readings", "Refused", "Reported", "Said", "Status",
 ]  # fmt: skip
 
-_KINDS = (t.READING, t.READINGS, t.STATUS, t.INFO, t.PIN_SET, t.PIN_STATE)
+_STATES = (t.STATUS, t.INFO, t.PIN_SET, t.PIN_STATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,15 @@ class Decoder:
 
     def filters(self) -> list[str]:
         """Return the subscription filters for what is decoded here."""
-        return [*map(self._topics.every, _KINDS), *self._extra, *(one.filter for one in self._inputs if one.subscribed)]
+        return [*self.reading_filters(), *self.other_filters()]
+
+    def reading_filters(self) -> list[str]:
+        """Return those of readings that say all in one message."""
+        return [self._topics.every(t.READING), self._topics.every(t.READINGS), *self._extra]
+
+    def other_filters(self) -> list[str]:
+        """Return those of states, where each message changes what the next one means, and of other firmware."""
+        return [*map(self._topics.every, _STATES), *(one.filter for one in self._inputs if one.subscribed)]
 
     def decode(self, topic: str, payload: bytes) -> Sequence[Fact]:
         """Return what a message says.

@@ -19,16 +19,19 @@ class Intake:
     Args:
         filters: what to subscribe to.
         queue: where messages go.
+        name: the listener's part of the client id.
         reader: "auto", "block" or "stock", see `service.mqtt.Batches`.
 
     Raises:
         SettingsError: that reader is not possible, or the CA's certificate cannot be used.
     """
 
-    def __init__(self, settings: MqttSettings, filters: Sequence[str], queue: Queue, reader: str = "auto") -> None:
+    def __init__(
+        self, settings: MqttSettings, filters: Sequence[str], queue: Queue, reader: str = "auto", name: str = "listener"
+    ) -> None:
         self._session = Session(
             settings,
-            "listener",
+            name,
             subscriptions=[(wanted, 1) for wanted in filters],
             batches=Batches(queue.put, queue.room, reader),
             persistent=True,

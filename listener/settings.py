@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inputs.settings import InputsSettings
+from listener.sharing import SharingSettings
 from service.extra_topics import ExtraTopicsSettings
 from service.settings import HttpSettings, LogSettings, MqttSettings, setting
 from store import StoreSettings
@@ -12,7 +13,9 @@ __all__ = ["Settings"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(MqttSettings, HttpSettings, LogSettings, StoreSettings, ExtraTopicsSettings, InputsSettings):
+class Settings(
+    MqttSettings, HttpSettings, LogSettings, StoreSettings, ExtraTopicsSettings, InputsSettings, SharingSettings
+):
     """The listener: stores what devices publish, and acknowledges it to the broker only then."""
 
     http_port: int = setting(8082, "TCP port of health and metrics; 0 takes a free one.", least=0, most=65535)

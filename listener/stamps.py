@@ -9,12 +9,19 @@ MOST_AHEAD_S = 86400.0
 # A listener's clock that was this far ahead was wrong: times of receipt do not wait until it is that late.
 _EXCURSION_NS = 10 * 10**9
 _NS_PER_US = 1000
+_SLOT_NS = 50
 
 
 class Stamps:
-    """Gives samples their time; used by one thread."""
+    """Gives samples their time; used by one thread.
 
-    def __init__(self) -> None:
+    Args:
+        slot: which 50 of the nanoseconds below a microsecond are used first for samples that share a time of their
+            device: listeners that share its messages use different ones, or one's sample would replace another's.
+    """
+
+    def __init__(self, slot: int = 0) -> None:
+        self._first_ns = slot * _SLOT_NS
         # The last one by device; apart, so that a clock that is ahead does not move the times of receipt.
         self._clocked_ns: dict[str, int] = {}
         self._received_ns: dict[str, int] = {}
@@ -46,7 +53,7 @@ class Stamps:
                 return base_ns + n % _NS_PER_US
             # A clock of whole seconds gives a burst one time: the nanoseconds below the microsecond tell them apart.
             last_ns = self._clocked_ns.get(device, 0)
-            ns = last_ns + 1 if base_ns <= last_ns < base_ns + _NS_PER_US - 1 else base_ns
+            ns = last_ns + 1 if base_ns <= last_ns < base_ns + _NS_PER_US - 1 else base_ns + self._first_ns
             self._clocked_ns[device] = ns
             return ns
         return self.received(device, received_ns)

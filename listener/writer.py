@@ -14,6 +14,7 @@ from listener.delivery import Delivery, Stopped
 from listener.queue import Queue, Received
 from listener.translate import Translator
 from service import logs
+from service.failpoints import crash_at
 
 __all__ = ["Writer"]
 
@@ -26,6 +27,7 @@ class Writer:
         ack: acknowledges messages to the broker.
         batch_max_points: most points in one write, but for the last message's.
         dedup_window: sample numbers per start of a device that are recognised.
+        slot: of a listener that shares with others, see `Stamps`.
     """
 
     def __init__(
@@ -38,13 +40,14 @@ class Writer:
         *,
         batch_max_points: int,
         dedup_window: int,
+        slot: int = 0,
     ) -> None:
         self._queue = queue
         self._delivery = delivery
         self._dead = dead
         self._ack = ack
         self._batch_max_points = batch_max_points
-        self._assembler = Assembler(dedup_window)
+        self._assembler = Assembler(dedup_window, slot)
         self._translator = Translator(decoder, self._assembler)
         self._log = logs.get("listener")
 
@@ -64,4 +67,6 @@ class Writer:
             taken, messages = messages[: len(batch.starts)], messages[len(batch.starts) :]
             self._delivery.deliver(batch)
             self._dead.add_messages(self._translator.rejected())
+            crash_at("writer.safe")
             self._ack(taken)
+            crash_at("writer.acknowledged")

@@ -162,12 +162,12 @@ def test_there_is_a_filter_for_each_kind_and_extra_topic() -> None:
     assert DECODER.filters() == [
         "pinloop/+/reading/+",
         "pinloop/+/readings",
+        "/pot",
+        "a/b c",
         "pinloop/+/status",
         "pinloop/+/info",
         "pinloop/+/pin/+/set",
         "pinloop/+/pin/+/state",
-        "/pot",
-        "a/b c",
     ]
 
 

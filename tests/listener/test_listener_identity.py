@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.identity import Identities
+from listener.sharing import SLOTS
 from listener.stamps import Stamps
 
 NOW_S = 1763690000
@@ -93,3 +94,10 @@ def test_times_of_receipt_come_back_when_the_listeners_clock_was_far_ahead() -> 
     stamps = Stamps()
     stamps.stamp("pot", NOW_NS + 86400 * 10**9)
     assert stamps.stamp("pot", NOW_NS) == NOW_NS
+
+
+def test_listeners_that_share_give_a_burst_with_one_time_different_times() -> None:
+    """A point replaces another of the same device and time; a numbered sample has one time, whoever stores it."""
+    stamps = [Stamps(slot) for slot in range(SLOTS)]
+    assert len({one.stamp("pot", NOW_NS, float(NOW_S)) for one in stamps for _ in range(50)}) == 50 * SLOTS
+    assert len({one.stamp("pot", NOW_NS, float(NOW_S), 7) for one in stamps}) == 1
