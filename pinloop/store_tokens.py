@@ -24,7 +24,8 @@ class StoreTokenError(Exception):
 def scoped_tokens(url: str, org: str, bucket: str, admin: str, known: tuple[str, str]) -> tuple[str, str]:
     """Return (token that reads and writes, token that reads) for `bucket`.
 
-    1. A server without this API (InfluxDB 1, InfluxDB 3 Core) has no scoped tokens: both are `admin`.
+    1. A server without this API has no scoped tokens. A known one that it takes (the owner may have put it there) is
+       kept; else it is `admin:<admin>` for InfluxDB 1, a user and its password, and `admin` for InfluxDB 3 Core.
     2. Find the bucket, and the tokens that this function made before.
     3. Keep a known one that the server still takes; otherwise delete what it has of that name and have a new one made.
 
@@ -37,13 +38,15 @@ def scoped_tokens(url: str, org: str, bucket: str, admin: str, known: tuple[str,
     Raises:
         StoreTokenError: the server refuses, does not answer, was never set up, or has no such bucket.
 
-    Source: InfluxDB OSS 2 API, /api/v2/setup, /api/v2/buckets and /api/v2/authorizations; tried with 2.9.1.
+    Source: InfluxDB OSS 2 API, /api/v2/setup, /api/v2/buckets and /api/v2/authorizations; tried with 2.9.1 and 1.8.10.
     """
     server = _Server(url, admin)
     # Only InfluxDB 2 knows this path. Its 404 elsewhere is of a bucket: no reason to hand `admin` out.
     state = server.ask("GET", "/api/v2/setup", missing={})
     if "allowed" not in state:
-        return admin, admin
+        every = f"admin:{admin}" if server.version().startswith("1.") else admin
+        kept = [token if token and _Server(url, token).queries(bucket) else every for token in known]
+        return kept[0], kept[1]
     if state["allowed"]:
         raise StoreTokenError(
             f"{url} was never set up: its first start was cut off; delete its volumes and start again"
@@ -93,6 +96,16 @@ class _Server:
         """Tell whether the token is known, active, and of this bucket: it lists those that it may read."""
         status, data = self._request("GET", "/api/v2/buckets", {"id": bucket_id})
         return status == 200 and any(one["id"] == bucket_id for one in json.loads(data)["buckets"])
+
+    def queries(self, database: str) -> bool:
+        """Tell whether the token may ask InfluxQL of a database."""
+        return self._request("GET", "/query", {"db": database, "q": "SHOW MEASUREMENTS"})[0] == 200
+
+    def version(self) -> str:
+        """Return what the server says it is, "" when it does not say."""
+        with contextlib.suppress(urllib3.exceptions.HTTPError):
+            return str(self._pool.request("GET", self._url + "/ping").headers.get("X-Influxdb-Version", ""))
+        return ""
 
     def _request(
         self, method: str, path: str, query: dict[str, str] | None = None, body: Any = None

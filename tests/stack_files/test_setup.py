@@ -192,6 +192,8 @@ class FakeInflux(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), FakeInfluxHandler)
         self.has_api = True
+        self.version = "v2.9.1"
+        self.owners_tokens: set[str] = set()  # of a server without the API
         self.is_set_up = True
         self.admin = ""
         self.buckets = [{"id": "b1", "orgID": "o1", "name": "pinloop"}]
@@ -205,6 +207,10 @@ class FakeInflux(ThreadingHTTPServer):
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], token: str, wish: Any) -> tuple[int, Any]:
         """Return (status, body)."""
+        if path == "/ping":
+            return 204, None
+        if path == "/query" and not self.has_api:
+            return (200, {"results": [{}]}) if token in self.owners_tokens else (401, {"error": "authorization failed"})
         if not self.has_api:
             return 404, "404 page not found"
         if path == "/api/v2/setup":
@@ -252,6 +258,8 @@ class FakeInfluxHandler(BaseHTTPRequestHandler):
         data = b"" if said is None else json.dumps(said, indent=1).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
+        if self.server.version:
+            self.send_header("X-Influxdb-Version", self.server.version)
         self.end_headers()
         self.wfile.write(data)
 
@@ -328,13 +336,29 @@ def test_a_lost_token_is_replaced_and_taken_back(folder: Path, influx: FakeInflu
     assert sorted(influx.authorizations) == ["a1", "a3"]
 
 
-def test_a_store_without_scoped_tokens_gets_the_only_one_there_is(folder: Path, influx: FakeInflux) -> None:
-    """InfluxDB 1 behind a proxy, InfluxDB 3 Core."""
-    influx.has_api = False
+@pytest.mark.parametrize(("version", "expected"), [("1.8.10", "admin:{}"), ("3.11.2", "{}"), ("", "{}")])
+def test_a_store_without_scoped_tokens_gets_the_only_one_there_is(
+    folder: Path, influx: FakeInflux, version: str, expected: str
+) -> None:
+    """InfluxDB 3 Core the operator's; InfluxDB 1 takes a user and a password for a token."""
+    influx.has_api, influx.version = False, version
 
     assert run(folder, "store") == 0
 
-    assert set(tokens(folder).values()) == {influx.admin}
+    assert set(tokens(folder).values()) == {expected.format(influx.admin)}
+
+
+def test_users_that_the_owner_made_in_such_a_store_are_kept(folder: Path, influx: FakeInflux) -> None:
+    """As long as it lets them in."""
+    influx.has_api, influx.version = False, "1.8.10"
+    influx.owners_tokens = {"writer:one", "reader:two"}
+    for name, token in (("store_write_token", "writer:one"), ("store_read_token", "reader:gone")):
+        (folder / "owner" / name).write_text(token)
+
+    assert run(folder, "store") == 0
+
+    every = f"admin:{influx.admin}"
+    assert tokens(folder) == {"listener": "writer:one", "hub": every, "grafana": every}
 
 
 @pytest.mark.parametrize("trouble", ["unknown", "inactive", "of another bucket"])
