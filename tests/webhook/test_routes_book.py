@@ -84,7 +84,7 @@ def test_routes_and_devices_follow_the_file_while_alerts_come(
 
     sent = client.collect("cmnd/kettle/+")
     hang_up(ROUTES % "power" + KETTLE, "ok")
-    until(lambda: webhook.call("GET", "/readyz")[0] == 200, 5, "the bridge stands")
+    until(lambda: webhook.call("GET", "/pins/kettle/power")[0] == 200, 5, "the new device is introduced")
     answer = webhook.alert("hot", "", room="attic", device="kettle")["results"][0]
     assert (answer["targets"], answer["reason"]) == (["kettle/power=1"], "")
     sent.until(lambda m: (m.topic, m.payload) == ("cmnd/kettle/POWER1", b"ON"))
