@@ -119,7 +119,9 @@ class Follower:
         """Note that `sender` is the one that is read: it posted what is in the list."""
         if sender in self._senders or not sender.startswith(self._source.dialect + " "):
             return
-        if starts_at == one.notification.starts_at and made_by(sender, one.generator_url):
+        # Alertmanager does not say whose an alert is; that both name the same fingerprint and start must do.
+        told = self._source.dialect == GRAFANA or starts_at == one.notification.starts_at
+        if told and made_by(sender, one.generator_url):
             with self._database.transaction() as connection:
                 connection.execute("REPLACE INTO senders VALUES (?, ?)", (sender, self._source.name))
             self._senders.add(sender)

@@ -11,32 +11,20 @@ PATH = "/api/alertmanager/grafana/api/v2/alerts"
 USER, PASSWORD = "reader", "reader-password"
 
 
-class Grafana:
-    """Serves the list of active alerts on a port of its own.
+class Alerting:
+    """What fires, as Grafana posts and lists it.
 
     Args:
         root_url: under which people reach it: `externalURL` of what it posts, not where it listens.
 
     Attributes:
         alerts: fingerprint -> the alert as it is in the list.
-        answer: what is answered instead of the list: (status, body), None for the list.
-        asked: how often the list was asked for.
     """
 
     def __init__(self, root_url: str = "http://localhost:3000/", org: int = 1) -> None:
         self.root_url = root_url
         self.org = org
         self.alerts: dict[str, dict[str, Any]] = {}
-        self.answer: tuple[int, bytes] | None = None
-        self.asked = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    def close(self) -> None:
-        """Go away."""
-        self._server.shutdown()
-        self._server.server_close()
 
     def fire(self, fingerprint: str, actuate: str, starts_at_s: float, state: str = "active", **labels: str) -> None:
         """Let an alert fire, or change it."""
@@ -57,12 +45,16 @@ class Grafana:
         """Let an alert end and return it."""
         return self.alerts.pop(fingerprint)
 
-    def post(self, alert: dict[str, Any], status: str = "firing") -> bytes:
-        """Return the body of the notification of `alert`."""
+    def listed(self) -> bytes:
+        """Return the list of active alerts."""
+        return json.dumps(list(self.alerts.values())).encode()
+
+    def post(self, alert: dict[str, Any], status: str = "firing", reason: str = "") -> bytes:
+        """Return the body of the notification of `alert`; `reason` is why nobody knows how it ended."""
         one = {
             "status": status,
             "labels": {name: value for name, value in alert["labels"].items() if not name.startswith("__")},
-            "annotations": {"summary": "x"},
+            "annotations": {"grafana_state_reason": reason} if reason else {"summary": "x"},
             # Grafana posts more digits than it lists.
             "startsAt": alert["startsAt"].replace("Z", "456789Z"),
             "endsAt": "0001-01-01T00:00:00Z",
@@ -72,6 +64,28 @@ class Grafana:
         }
         body = {"version": "1", "orgId": self.org, "externalURL": self.root_url, "state": "alerting", "alerts": [one]}
         return json.dumps(body).encode()
+
+
+class Grafana(Alerting):
+    """Serves the list of active alerts on a port of its own.
+
+    Attributes:
+        answer: what is answered instead of the list: (status, body), None for the list.
+        asked: how often the list was asked for.
+    """
+
+    def __init__(self, root_url: str = "http://localhost:3000/", org: int = 1) -> None:
+        super().__init__(root_url, org)
+        self.answer: tuple[int, bytes] | None = None
+        self.asked = 0
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def close(self) -> None:
+        """Go away."""
+        self._server.shutdown()
+        self._server.server_close()
 
 
 def _rfc3339(moment_s: float) -> str:
@@ -91,7 +105,7 @@ def _handler(grafana: Grafana) -> type[BaseHTTPRequestHandler]:
             elif self.headers["Authorization"] != right:
                 status, body = 401, b'{"message":"Unauthorized"}'
             else:
-                status, body = grafana.answer or (200, json.dumps(list(grafana.alerts.values())).encode())
+                status, body = grafana.answer or (200, grafana.listed())
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
