@@ -169,6 +169,7 @@ def _serve(settings: Settings) -> int:
         broker=session.address,
         prefix=settings.mqtt_prefix,
         claims=str(settings.claims_path),
+        pins_file=str(settings.pins_path) if settings.pins_path.name else None,
         epoch=database.epoch,
     )
     stop.wait()

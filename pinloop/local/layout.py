@@ -50,6 +50,10 @@ class Layout:
         return self.data / "store.db"
 
     @property
+    def pins(self) -> Path:
+        return self.data / "pins.yml"
+
+    @property
     def routes(self) -> Path:
         return self.data / "routes.yml"
 

@@ -50,6 +50,7 @@ def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None) -
             {
                 "PINLOOP_WEBHOOK_CLAIMS_PATH": str(layout.claims.resolve()),
                 "PINLOOP_WEBHOOK_ROUTES_PATH": str(layout.routes.resolve()),
+                "PINLOOP_WEBHOOK_PINS_PATH": str(layout.pins.resolve()) if layout.pins.exists() else "",
                 "PINLOOP_WEBHOOK_ALERT_PASSWORD_FILE": alerts_file,
                 "PINLOOP_WEBHOOK_OPERATOR_PASSWORD_FILE": operator_file,
                 "PINLOOP_WEBHOOK_TOKENS_PATH": str(layout.tokens.resolve()),
