@@ -185,16 +185,18 @@ def _watch(settings: Any, wanted: str, for_s: float, learner: Any) -> None:
         if not session.wait_connected(10):
             raise PinloopError(f"the broker: {session.problem()}", "Name it with --host, --port, --user.")
         while (left_s := end_s - time.monotonic()) > 0:
-            shown = f"{learner.seen} messages, {learner.unknown} unknown topics, {left_s:.0f} s left (Ctrl-C ends it)"
+            before, shown = shown, f"{learner.seen} messages, {learner.unknown} unknown topics"
             if sys.stderr.isatty():
-                click.echo(f"\r{shown}   ", err=True, nl=False)
+                click.echo(f"\r{shown}, {left_s:.0f} s left (Ctrl-C ends it)   ", err=True, nl=False)
+            elif shown != before:
+                click.echo(shown, err=True)
             time.sleep(min(0.5, left_s))
     except KeyboardInterrupt:
         pass
     finally:
         session.stop()
-        if shown:
-            click.echo(f"\r{learner.seen} messages, {learner.unknown} unknown topics{' ' * 40}", err=True)
+        if shown and sys.stderr.isatty():
+            click.echo("", err=True)
 
 
 def _broker(host: str, port: int, user: str, password_file: Path | None, data_dir: Path, prefix: str) -> Any:

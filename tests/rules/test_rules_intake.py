@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.topics import Topics
+from inputs.declared import parse
 from rules import metrics
 from rules.intake import Intake, Reading
 from service.errors import SettingsError
@@ -111,3 +112,21 @@ def test_a_bad_extra_topic_is_told(text: str):
     """Before anything is connected."""
     with pytest.raises(SettingsError, match="is not topic=device/sensor"):
         parse_extra(text)
+
+
+def test_other_firmware_drives_rules_too() -> None:
+    """A temperature of Tasmota's is a reading like any other; a retained one, or one of long ago, is not."""
+    inputs = parse('[tasmota]\ntimezone = "UTC"\n')
+    intake = Intake(Topics(), {}, wall=lambda: 1704067200.0, inputs=inputs)
+    assert ("tele/+/SENSOR", 1) in intake.filters()
+
+    def taken(payload: bytes, retain: bool = False) -> list[Reading]:
+        message = paho.MQTTMessage(topic=b"tele/attic/SENSOR")
+        message.payload, message.retain = payload, retain
+        return list(intake.readings(message))
+
+    good = b'{"Time":"2024-01-01T00:00:00","AM2301":{"Temperature":31}}'
+    assert taken(good) == [Reading("attic", "am2301_temperature", 31)]
+    assert taken(good, retain=True) == []
+    assert taken(good.replace(b"2024", b"2023")) == []
+    assert taken(b"{") == []
