@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from webhook.access.settings import AccessSettings
+from webhook.access.signature import HEADERS
+
 ROOT = Path(__file__).parents[2]
 PROVISIONING = ROOT / "grafana" / "provisioning"
 FILES = sorted(path.relative_to(PROVISIONING) for path in PROVISIONING.rglob("*.yaml"))
@@ -129,6 +132,11 @@ def test_the_contact_point_is_the_webhook_with_basic_auth() -> None:
     assert receiver["settings"]["username"] == "alerts"
     assert receiver["settings"]["password"].startswith("$__file{")
     assert receiver["settings"]["maxAlerts"] == "0"
+    # It signs as well, with the time: Grafana has no default for that header, and the webhook wants this one.
+    signed = receiver["settings"]["hmacConfig"]
+    assert signed["secret"] == "$__file{/secrets/grafana/hmac_key}"
+    assert signed["header"] in HEADERS
+    assert signed["timestampHeader"] == AccessSettings.hmac_timestamp_header
     assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,40}", one) for one in (receiver["uid"], point["name"]))
 
 
