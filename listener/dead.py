@@ -24,6 +24,7 @@ from listener import metrics
 from listener.batch import Origin
 from listener.dead_file import locked, older
 from service import logs
+from service.failpoints import crash_at
 from store import Point, StoreError
 from store.lines import line
 
@@ -102,6 +103,7 @@ class DeadLetters:
                     file.write(b"\n" * bool(torn) + data)
                     file.flush()
                     os.fsync(file.fileno())
+            crash_at("dead.synced")
         except OSError as error:
             raise StoreError(f"{self._path}: {error.strerror}") from error
 

@@ -19,6 +19,7 @@ from listener.refused import refused
 from listener.spool import Record, Spool, SpoolError
 from listener.spool_record import decode
 from service import logs
+from service.failpoints import crash_at
 from store import Point, StoreError
 
 __all__ = ["MAIN", "Follower", "Sink"]
@@ -116,6 +117,7 @@ class Follower:
         batch = self._wanted(batch, position)
         try:
             bad = refused(self._write, batch.points)
+            crash_at("store.written")
             self._dead.add_points(self.name, [(batch.points[i], batch.origin(i), str(why)) for i, why in bad])
         except StoreError as error:
             self._failed(error)
@@ -183,6 +185,7 @@ class Follower:
         start_s = time.monotonic()
         batch = joined([self._decoded(record) for record in records])
         self.write(batch, position)
+        crash_at("follower.stored")
         self._spool.advance(self.name, records[-1].end)
         metrics.SPOOL_BEHIND.labels(self.name).set(self._spool.behind_bytes(self.name))
         if len(batch.points) * 2 < self._batch_max_points and not self._spool.behind_bytes(self.name):

@@ -29,6 +29,7 @@ from pathlib import Path
 
 from listener import metrics
 from service import logs
+from service.failpoints import crash_at
 
 __all__ = ["VERSION", "Record", "Spool", "SpoolError"]
 
@@ -253,7 +254,9 @@ class Spool:
         base, written = self._base, 0
         while written < len(record):
             written += os.pwrite(self._file, record[written:], self._segments[base] + written)
+        crash_at("spool.written")
         os.fsync(self._file)
+        crash_at("spool.synced")
         self._segments[base] += len(record)
         self._next = base + self._segments[base]
         self._gauge()
@@ -291,6 +294,7 @@ class Spool:
                 self._abandon(keep=True)
             del self._segments[base]
             self._unlink(base)
+            crash_at("spool.trimmed")
         self._gauge()
 
     def _walk(self, start: int, end: int) -> Iterator[tuple[int, Record | str]]:
@@ -329,6 +333,7 @@ class Spool:
         try:
             self._path.mkdir(parents=True, exist_ok=True)
             path.with_suffix(".new").write_text(f"{position}\n", encoding="ascii")
+            crash_at("spool.saving")
             path.with_suffix(".new").replace(path)
             self._saved[name] = (position, time.monotonic())
         except OSError as error:
