@@ -253,23 +253,41 @@ class Loop(RuleBasedStateMachine):
         """Time passes."""
         self.world.advance(seconds)
 
-    @rule(boundary=st.sampled_from(["before", "after"]))
-    def crash_at_next_commit(self, boundary: str) -> None:
-        """The webhook will be killed at its next commit."""
-        if self.world.webhook:
-            self.world.webhook.boundary.fuse = boundary
+    @rule(
+        what=st.sampled_from(
+            ["commit before", "commit after", "webhook", "line lost", "line unacked", "line twice", "broker",
+             "broker's disk", "link", "power"]
+        )
+    )  # fmt: skip
+    def break_something(self, what: str) -> None:
+        """The webhook is killed now or at its next commit; its next command, the broker, link or power is lost."""
+        word, _, detail = what.partition(" ")
+        webhook = self.world.webhook
+        if word == "commit" and webhook:
+            webhook.boundary.fuse = detail
+        elif word == "webhook":
+            self.world.kill()
+        elif word == "line" and webhook:
+            webhook.line = detail
+        elif word.startswith("broker"):
+            self.world.stop_broker(forgets=bool(detail))
+        elif word == "link":
+            self.world.device.wanted_link = False
+            self.world.device.hang_up()
+        elif word == "power":
+            self.world.device.boot()
+            self.disturb()
 
-    @rule()
-    def kill(self) -> None:
-        """The webhook is killed between two commits, and stays away."""
-        self.world.kill()
-
-    @rule()
-    def start(self) -> None:
-        """The webhook is started."""
-        if not self.world.webhook:
+    @rule(what=st.sampled_from(["webhook", "broker", "link"]))
+    def mend_something(self, what: str) -> None:
+        """What was away comes back."""
+        if what == "webhook" and not self.world.webhook:
             self._restart()
-            self.world.advance(1)
+        elif what == "broker":
+            self.world.broker.up = True
+        elif what == "link":
+            self.world.device.wanted_link = True
+        self.world.advance(1)
 
     def _restart(self) -> None:
         self.world.kill()
@@ -278,35 +296,6 @@ class Loop(RuleBasedStateMachine):
 
     def _restarted(self) -> None:
         self.model.restarted(self.now)
-        self.disturb()
-
-    @rule(line=st.sampled_from(["lost", "unacked", "twice"]))
-    def spoil_the_line(self, line: str) -> None:
-        """The next command is lost with the connection, or its PUBACK is, or it comes twice."""
-        if self.world.webhook:
-            self.world.webhook.line = line
-
-    @rule(forgets=st.booleans())
-    def stop_broker(self, forgets: bool) -> None:
-        """The broker goes away, perhaps with what it retained."""
-        self.world.stop_broker(forgets=forgets)
-
-    @rule()
-    def start_broker(self) -> None:
-        """The broker comes back."""
-        self.world.broker.up = True
-
-    @rule(wanted=st.booleans())
-    def link(self, wanted: bool) -> None:
-        """The device's link goes or comes back."""
-        self.world.device.wanted_link = wanted
-        if not wanted:
-            self.world.device.hang_up()
-
-    @rule()
-    def reboot(self) -> None:
-        """The device loses its power for a moment."""
-        self.world.device.boot()
         self.disturb()
 
     @rule(step_s=st.sampled_from([-86400, -3600, -50, 50, 3600]))
@@ -322,9 +311,8 @@ class Loop(RuleBasedStateMachine):
     @rule()
     def mend_everything(self) -> None:
         """Everything stands again: three reads later the pin is what is really firing, whatever was lost."""
-        self.start()
-        self.start_broker()
-        self.link(True)
+        for what in ("webhook", "broker", "link"):
+            self.mend_something(what)
         assert self.world.webhook is not None
         self.world.webhook.line, self.world.webhook.boundary.fuse = "ok", None
         for _ in range(3):
@@ -339,13 +327,13 @@ _QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 def test_the_pin_is_what_the_model_says_through_everything_that_breaks() -> None:
     """A few histories, in seconds."""
-    _run(max_examples=25, stateful_step_count=25)
+    _run(max_examples=40, stateful_step_count=30)
 
 
 @pytest.mark.long
 def test_the_pin_is_what_the_model_says_through_many_histories() -> None:
     """More and longer ones, in a minute."""
-    _run(max_examples=250, stateful_step_count=50)
+    _run(max_examples=400, stateful_step_count=60)
 
 
 def _run(**sizes: Any) -> None:
