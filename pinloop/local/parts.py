@@ -19,8 +19,15 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
 
 
-def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None) -> list[Part]:
-    """Return the broker and the four services, in starting order."""
+def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None, gateways: bool = False) -> list[Part]:
+    """Return the broker and the four services, in starting order.
+
+    Args:
+        layout, ports: where everything is.
+        bind: address of the broker and the console.
+        mosquitto: path of the program; None: the embedded broker.
+        gateways: some may post readings: with 0.0.0.0 the listener, too, is open to the network.
+    """
     broker_argv = (
         [mosquitto, "-c", str(layout.broker / "mosquitto.conf")]
         if mosquitto
@@ -37,6 +44,7 @@ def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None) -
     broker = Part("broker", broker_argv, address=f"{bind}:{ports.mqtt}", stop_rank=_STOP_BROKER)
     store = {"PINLOOP_STORE_URL": f"sqlite:{layout.store.resolve()}"}
     inputs = {"PINLOOP_INPUTS_PATH": str(layout.inputs.resolve())}
+    posted = {"PINLOOP_LISTENER_HTTP_HOST": bind} if gateways and bind == "0.0.0.0" else {}  # noqa: S104
     webhook_url = f"http://127.0.0.1:{ports.webhook}"
     operator_file = str(layout.password("operator").resolve())
     alerts_file = str(layout.password("alerts").resolve())
@@ -64,6 +72,7 @@ def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None) -
             {
                 **store,
                 **inputs,
+                **posted,
                 "PINLOOP_LISTENER_DEAD_LETTER_PATH": str(layout.dead_letters.resolve()),
                 "PINLOOP_LISTENER_SPOOL_PATH": str(layout.spool.resolve()),
             },

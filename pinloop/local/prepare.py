@@ -28,8 +28,8 @@ VIRTUAL_DEVICES: Mapping[str, str] = {"pot": "pot", "lights": "lights"}
 
 def prepare(
     layout: Layout, ports: Ports, bind: str, own_devices: Sequence[str], sweep_s: float, embedded: bool
-) -> None:
-    """Make the data folder's content.
+) -> Inputs:
+    """Make the data folder's content; return the inputs of other firmware that it declares.
 
     Args:
         layout: where.
@@ -50,13 +50,15 @@ def prepare(
         read_or_make(layout.password(user))
     if not layout.inputs.exists():
         layout.inputs.write_bytes(resources.files("listener").joinpath("inputs.toml").read_bytes())
+    inputs = _inputs(layout)
     users = {user: read_or_make(layout.password(user)) for user in _broker_users(layout, own_devices)}
-    _broker_files(layout, ports.mqtt, bind, users, embedded)
+    _broker_files(layout, ports.mqtt, bind, users, embedded, inputs)
     if not layout.rules.exists():
         sample = resources.files("rules").joinpath("sample.yml")
         layout.rules.write_bytes(sample.read_bytes())
     for device, profile in VIRTUAL_DEVICES.items():
         _device(layout, device, profile, ports.mqtt, sweep_s)
+    return inputs
 
 
 def _broker_users(layout: Layout, own_devices: Sequence[str]) -> list[str]:
@@ -66,8 +68,9 @@ def _broker_users(layout: Layout, own_devices: Sequence[str]) -> list[str]:
     return sorted(known - {"console", "alerts", "operator"})
 
 
-def _broker_files(layout: Layout, port: int, bind: str, users: Mapping[str, str], embedded: bool) -> None:
-    inputs = _inputs(layout)
+def _broker_files(
+    layout: Layout, port: int, bind: str, users: Mapping[str, str], embedded: bool, inputs: Inputs
+) -> None:
     folder = layout.broker.resolve()
     write_file(folder / "acl", acl_text(inputs=inputs, devices=_declared(layout)))
     if embedded:

@@ -95,13 +95,13 @@ def running_loop(
     with locked(layout):
         check_ports(ports, bind)
         try:
-            prepare(layout, ports, bind, own_devices, sweep_s, embedded=mosquitto is None)
+            inputs = prepare(layout, ports, bind, own_devices, sweep_s, embedded=mosquitto is None)
         except OSError as error:
             raise PinloopError(
                 f"--data-dir: '{error.filename or layout.data}' cannot be written ({error.strerror})",
                 "Check its owner and the free space, or choose another --data-dir.",
             ) from None
-        parts = loop_parts(layout, ports, bind, mosquitto)
+        parts = loop_parts(layout, ports, bind, mosquitto, bool(inputs.gateways))
         found = _engine(engine) if virtual else None
         parts += [device_part(layout, device, engine) for device in VIRTUAL_DEVICES] if virtual else []
         supervisor = Supervisor(parts, layout.logs, on_event)
