@@ -54,7 +54,6 @@ class RouteBook:
         self._seen = self._tried = self._signature()
         self.file = load_routes(path, topics)
         self._loaded_s = time.time()
-        self._told()
         self._thread = threading.Thread(target=self._run, name="routes", daemon=True)
 
     def targets_of(self, notification: Notification) -> tuple[list[Target], str]:
@@ -75,6 +74,7 @@ class RouteBook:
                 before(number, frame)
 
         signal.signal(signal.SIGHUP, hang_up)
+        self._told()
         self._thread.start()
 
     def stop(self) -> None:
