@@ -5,6 +5,7 @@ Knows no socket, clock or disk; its memory (`Stamps`, `Identities`, `Pins`,
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeGuard
 
 from contract.limits import MAX_INTEGER
@@ -22,7 +23,22 @@ from store.points import DEVICES, READINGS
 
 __all__ = ["Assembler"]
 
+_MOST_TOGETHER = 64  # sets of sensors of a device that are remembered
 _INFO_FIELDS = ("rssi", "heap", "uptime_s")
+
+
+@dataclass(slots=True)
+class _Steady:
+    """A device of which a reading is a point and nothing else.
+
+    Attributes:
+        source: where its times come from.
+        until_ns: for sensors that came together, when there is something to be noted again.
+    """
+
+    source: str
+    tags: tuple[tuple[str, str], ...]
+    until_ns: dict[str, int]
 
 
 class Assembler:
@@ -40,7 +56,7 @@ class Assembler:
         self._about: dict[tuple[str, str], str] = {}  # (device, what) -> text
         self._pins = Pins()
         self._sensors = Sensors()
-        self._tags: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._steady: dict[str, _Steady] = {}
         self._new = self._duplicates = 0  # not counted yet
 
     def preload(self, identities: Iterable[tuple[str, str, int, str]]) -> None:
@@ -83,30 +99,30 @@ class Assembler:
 
         Does what `points` does; where there is more to do than a point, it does nothing.
         """
-        device, boot, n = plain.device, plain.boot, plain.n
-        t_s = plain.t_s
-        if not self._clocks.marked(device, RECEIPT if t_s is None else DEVICE, received_ns):
-            return False
-        if not self._sensors.noted(device, plain.values, plain.sensors, received_ns):
-            return False
+        device, values, sensors, t_s, n, boot = plain
+        source = RECEIPT if t_s is None else DEVICE
+        steady = self._steady.get(device)
+        if steady is None or source != steady.source or received_ns >= steady.until_ns.get(sensors, 0):
+            until_ns = min(self._clocks.marked_until(device, source), self._sensors.noted_until(device, values))
+            if received_ns >= until_ns:
+                return False
+            if steady is None or source != steady.source or len(steady.until_ns) > _MOST_TOGETHER:
+                steady = self._steady[device] = _Steady(source, (("device", device),), {})
+            steady.until_ns[sensors] = until_ns
         if t_s is not None and not self._clocks.steady(device, boot, n, t_s, received_ns):
             return False
-        fields: Mapping[str, float | str] = plain.values
+        fields: Mapping[str, float | str] = values
         if n is not None and boot:
-            if not self._identities.first_time(device, boot, n, plain.sensors):
+            if not self._identities.first_time(device, boot, n, sensors):
                 self._duplicates += 1
                 return True
-            fields = {**fields, "n": n, "boot": boot}
-        tags = self._tags.get(device)
-        if tags is None:
-            tags = self._tags[device] = (("device", device),)
+            fields = {**values, "n": n, "boot": boot}
         self._new += 1
-        ts_ns = (
-            self._stamps.received(device, received_ns)
-            if t_s is None
-            else self._stamps.stamp(device, received_ns, t_s, n)
-        )
-        points.append(Point(READINGS, tags, fields, ts_ns))
+        if t_s is None:
+            ts_ns = self._stamps.received(device, received_ns)
+        else:
+            ts_ns = self._stamps.stamp(device, received_ns, t_s, n)
+        points.append(Point(READINGS, steady.tags, fields, ts_ns))
         return True
 
     def count(self) -> None:
@@ -127,6 +143,7 @@ class Assembler:
 
     def _readings(self, readings: Readings, received_ns: int) -> Iterator[Point]:
         device = readings.device
+        self._steady.pop(device, None)  # where its times come from may change
         samples, source = self._clocks.settle(device, readings.samples, received_ns)
         if self._clocks.mark(device, source, received_ns):
             yield Point(DEVICES, (("device", device),), {"clock": source}, received_ns)

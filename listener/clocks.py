@@ -35,7 +35,7 @@ class Clocks:
 
     def __init__(self) -> None:
         self._starts: dict[str, _Start] = {}
-        self._newest: dict[tuple[str, str], tuple[int, float]] = {}  # (device, boot) -> (n, time)
+        self._newest: dict[str, tuple[str, int, float]] = {}  # device -> (boot, n, time)
         self._marked: dict[str, tuple[str, int]] = {}  # device -> (source, when it was noted)
 
     def settle(self, device: str, samples: Sequence[Sample], received_ns: int) -> tuple[Sequence[Sample], str]:
@@ -67,10 +67,10 @@ class Clocks:
         self._marked[device] = (source, received_ns)
         return True
 
-    def marked(self, device: str, source: str, received_ns: int) -> bool:
-        """Return whether it is noted where a device's times come from, so that `mark` has nothing to do."""
+    def marked_until(self, device: str, source: str) -> int:
+        """Return until when `mark` has nothing to do while a device's times come from there; 0: it has now."""
         known = self._marked.get(device)
-        return known is not None and known[0] == source and received_ns - known[1] < _DAY_NS
+        return known[1] + _DAY_NS if known is not None and known[0] == source else 0
 
     def steady(self, device: str, boot: str, n: int | None, t_s: float, received_ns: int) -> bool:
         """Return whether a time is plausible and neither put back nor old, and note it if so.
@@ -91,14 +91,14 @@ class Clocks:
         t_s = sample.t_s
         if t_s is None or sample.n is None or not sample.boot or not LEAST_S <= t_s <= received_s + MOST_AHEAD_S:
             return sample
-        key = (device, sample.boot)
-        n, newest_s = self._newest.get(key, (-1, 0.0))
-        if sample.n <= n:
-            return sample
-        if t_s < newest_s - _JUMP_S and newest_s <= received_s:
-            self._newest[key] = (sample.n, newest_s)
-            return Sample(sample.values, None, sample.n, sample.boot, sample.age_s)
-        self._newest[key] = (sample.n, t_s)
+        boot, n, newest_s = self._newest.get(device, ("", -1, 0.0))
+        if boot == sample.boot:
+            if sample.n <= n:
+                return sample
+            if t_s < newest_s - _JUMP_S and newest_s <= received_s:
+                self._newest[device] = (boot, sample.n, newest_s)
+                return Sample(sample.values, None, sample.n, boot, sample.age_s)
+        self._newest[device] = (sample.boot, sample.n, t_s)
         return sample
 
     def _place(self, device: str, samples: Sequence[Sample], received_s: float) -> list[Sample]:

@@ -9,12 +9,14 @@ session brings the unacknowledged messages again.
 import threading
 from collections import deque
 from collections.abc import Sequence
+from operator import attrgetter
 
 from listener import metrics
 from service.packets import Received
 
 __all__ = ["Queue", "Received"]
 
+_payload = attrgetter("payload")
 _OVERHEAD_BYTES = 300  # what the objects of a message take beside its payload
 
 
@@ -83,4 +85,4 @@ class Queue:
 
 
 def _size_bytes(batch: Sequence[Received]) -> int:
-    return sum([len(received.payload) for received in batch]) + len(batch) * _OVERHEAD_BYTES
+    return sum(map(len, map(_payload, batch))) + len(batch) * _OVERHEAD_BYTES

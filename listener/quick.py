@@ -7,7 +7,7 @@ answer it is the same, which a test keeps so.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -23,23 +23,25 @@ _MOST_REMEMBERED = 16384
 _SINGLE = {"v", "t", "n", "b"}  # of `reading/<sensor>`
 _SEVERAL = {"_t", "_n", "_b"}  # of `readings`, beside the sensors
 
+_Number = Annotated[int, msgspec.Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | float
+_numbers = msgspec.json.Decoder(dict[str, _Number] | _Number).decode
+_numbers_and_texts = msgspec.json.Decoder(dict[str, _Number | str] | _Number).decode
 
-class Plain(msgspec.Struct, gc=False):
-    """A sample; one object is used again for each message.
+# device, sensor -> number, the sensors' names (sorted and joined by commas), and t_s, n and boot as in
+# `contract.readings.Sample`. A tuple: a tenth of the cost of an object.
+Plain = tuple[str, Mapping[str, float], str, float | None, int | None, str]
+
+
+class _Place(msgspec.Struct, gc=False):
+    """What comes on a topic.
 
     Attributes:
-        device: whose it is.
-        values: sensor -> number.
-        sensors: their names, sorted and joined by commas.
-        t_s, n, boot: as in `contract.readings.Sample`.
+        decode: what read its last message: one that allows texts costs a look at each value.
     """
 
-    device: str = ""
-    values: Mapping[str, float] = {}
-    sensors: str = ""
-    t_s: float | None = None
-    n: int | None = None
-    boot: str = ""
+    device: str
+    sensor: str
+    decode: Callable[[bytes], Any] = _numbers
 
 
 class _Shape(msgspec.Struct, frozen=True, gc=False):
@@ -59,28 +61,28 @@ class QuickReader:
 
     def __init__(self, place: Callable[[str], tuple[str, str] | None]) -> None:
         self._place = place
-        self._places: dict[str, tuple[str, str] | None] = {}
+        self._places: dict[str, _Place | None] = {}
         self._shapes: dict[tuple[str, ...], _Shape | None] = {}
         self._boots: set[str] = {""}
-        self._decode = msgspec.json.Decoder(dict[str, int | float | str] | int | float).decode
-        self._plain = Plain()
 
     def read(self, topic: str, payload: bytes) -> Plain | None:
-        """Return the sample in a message, until the next call; None when it is not as simple as that."""
+        """Return the sample in a message, None when it is not as simple as that."""
         try:
             place = self._places[topic]
         except KeyError:
-            place = self._remember(self._places, topic, self._place(topic))
+            found_place = self._place(topic)
+            place = self._remember(self._places, topic, found_place and _Place(*found_place))
         if place is None or len(payload) > MAX_PAYLOAD_BYTES:
             return None
         try:
-            found: Any = self._decode(payload)
+            found = place.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return None
-        plain = self._plain
-        plain.device, sensor = place
-        if sensor:
-            return self._single(plain, sensor, found)
+            if place.decode is _numbers_and_texts:
+                return None
+            place.decode = _numbers_and_texts
+            return self.read(topic, payload)
+        if place.sensor:
+            return self._single(place, found)
         if type(found) is not dict:
             return None
         keys = tuple(found)
@@ -90,52 +92,38 @@ class QuickReader:
             shape = self._remember(self._shapes, keys, _shape(keys))
         if shape is None:
             return None
-        plain.sensors = shape.sensors
+        values = found if shape.bare else {name: found[name] for name in shape.names}
+        if place.decode is _numbers_and_texts:
+            for value in values.values():
+                if type(value) is str:
+                    return None
         if shape.bare:
-            plain.values = found
-            plain.t_s = plain.n = None
-            plain.boot = ""
-        else:
-            plain.values = {name: found[name] for name in shape.names}
-            if not self._book(plain, found.get("_t"), found.get("_n"), found.get("_b", "")):
-                return None
-        for value in plain.values.values():
-            if type(value) is not float and (type(value) is not int or not -MAX_INTEGER <= value <= MAX_INTEGER):
-                return None
-        return plain
+            return (place.device, values, shape.sensors, None, None, "")
+        return self._booked(place.device, values, shape.sensors, found.get("_t"), found.get("_n"), found.get("_b", ""))
 
-    def _single(self, plain: Plain, sensor: str, found: Any) -> Plain | None:
-        if type(found) is dict:
-            if "v" not in found or not found.keys() <= _SINGLE:
-                return None
-            if not self._book(plain, found.get("t"), found.get("n"), found.get("b", "")):
-                return None
-            found = found["v"]
-        else:
-            plain.t_s = plain.n = None
-            plain.boot = ""
-        if type(found) is not float and (type(found) is not int or not -MAX_INTEGER <= found <= MAX_INTEGER):
+    def _single(self, place: _Place, found: Any) -> Plain | None:
+        if type(found) is not dict:
+            return (place.device, {place.sensor: found}, place.sensor, None, None, "")
+        value = found.get("v", "")
+        if type(value) is str or not found.keys() <= _SINGLE:
             return None
-        plain.sensors = sensor
-        plain.values = {sensor: found}
-        return plain
+        return self._booked(
+            place.device, {place.sensor: value}, place.sensor, found.get("t"), found.get("n"), found.get("b", "")
+        )
 
-    def _book(self, plain: Plain, t_s: Any, n: Any, boot: Any) -> bool:
-        """Put down what names the sample, if it is well-formed."""
+    def _booked(self, device: str, values: dict[str, float], sensors: str, t_s: Any, n: Any, boot: Any) -> Plain | None:
+        """Return the sample, if what names it is well-formed."""
         if boot not in self._boots:
             try:
                 string(boot, "", 16)
             except PayloadError:
-                return False
+                return None
             if len(self._boots) > _MOST_REMEMBERED:
                 self._boots = {""}
             self._boots.add(boot)
-        if n is not None and (type(n) is not int or not 0 <= n <= MAX_INTEGER):
-            return False
-        if t_s is not None and (type(t_s) is str or not -MAX_INTEGER <= t_s <= MAX_INTEGER):
-            return False
-        plain.t_s, plain.n, plain.boot = t_s, n, boot
-        return True
+        if (n is not None and (type(n) is not int or n < 0)) or type(t_s) is str:
+            return None
+        return (device, values, sensors, t_s, n, boot)
 
     @staticmethod
     def _remember(known: dict[Any, Any], key: Any, value: Any) -> Any:

@@ -18,15 +18,10 @@ class Sensors:
 
     def __init__(self) -> None:
         self._noted_ns: dict[tuple[str, str], int] = {}
-        self._together_ns: dict[tuple[str, str], int] = {}  # (device, names joined) -> the earliest of theirs
 
-    def noted(self, device: str, names: Iterable[str], joined: str, now_ns: int) -> bool:
-        """Return whether all of these sensors were noted within a day, so that `points` has none."""
-        noted_ns = self._together_ns.get((device, joined))
-        if noted_ns is None or now_ns - noted_ns >= _DAY_NS:
-            noted_ns = min(self._noted_ns.get((device, name), -_DAY_NS) for name in names)
-            self._together_ns[device, joined] = noted_ns
-        return now_ns - noted_ns < _DAY_NS
+    def noted_until(self, device: str, names: Iterable[str]) -> int:
+        """Return until when `points` has none for these sensors; 0 or less: it has now."""
+        return min(self._noted_ns.get((device, name), -_DAY_NS) for name in names) + _DAY_NS
 
     def points(self, device: str, names: Iterable[str], now_ns: int) -> Iterator[Point]:
         """Return the points for those sensors that were not noted for a day (of `now_ns`, nanoseconds since 1970)."""

@@ -42,14 +42,15 @@ class Translator:
         """
         points: list[Point] = []
         starts: list[int] = []
+        read, quick = self._quick.read, self._assembler.quick
         for received in messages:
             if len(points) >= most_points:
                 break
             starts.append(len(points))
             try:
                 if not received.retain:
-                    plain = self._quick.read(received.topic, received.payload)
-                    if plain and self._assembler.quick(plain, received.received_ns, points):
+                    plain = read(received.topic, received.payload)
+                    if plain and quick(plain, received.received_ns, points):
                         continue
                 for fact in self._decoder.decode(received.topic, received.payload):
                     if isinstance(fact, Refused):
