@@ -179,6 +179,29 @@ def test_a_device_that_starts_anew_is_introduced_anew(stage: Stage) -> None:
     assert stage.ask(1) == [ON]
 
 
+def test_a_release_that_the_device_missed_is_sent_again_when_it_comes_back(stage: Stage) -> None:
+    """It was on, lost its Wi-Fi, was released, and comes back on."""
+    stage.there()
+    stage.ask(1)
+    stage.says("ON")
+    stage.twin.heard("heating/status", b"offline", False)
+    stage.ask(None)
+    assert stage.there()[-1] == OFF
+    assert stage.says("OFF") == (0, 1, "released")
+    assert OFF not in stage.there()
+
+
+def test_a_pin_that_nobody_reports_is_not_thought_released_while_its_device_is_away() -> None:
+    """What was sent to nobody is sent again."""
+    stage = Stage("kind: custom, status_topic: x/there", "topic: x/set")
+    there, gone = (lambda: stage.twin.heard("x/there", b"online", False)), b"offline"
+    there()
+    assert state(stage.ask(1)) == (1, 1, "command")
+    stage.twin.heard("x/there", gone, False)
+    assert state(stage.ask(None)) is None
+    assert Message("x/set", b"OFF") in there()
+
+
 def test_what_is_retained_does_not_say_that_the_device_is_there(stage: Stage) -> None:
     """ESPHome keeps its last state at the broker, also when it is long gone."""
     assert stage.says("ON", retained=True) is None

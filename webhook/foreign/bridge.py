@@ -14,7 +14,7 @@ from contract.errors import ContractError
 from contract.topics import PIN_SET, Topics
 from service import logs
 from service.mqtt import Message as Received
-from service.mqtt import NotConnected, Session
+from service.mqtt import NotConnected, Publication, Session
 from service.settings import MqttSettings
 from webhook import metrics
 from webhook.commands import Commands, Pin
@@ -28,6 +28,7 @@ __all__ = ["Bridge", "Bridges"]
 _TICK_S = 0.2
 # After a broker that lost its retained messages has come back, the webhook has sent its commands anew by then.
 _SETTLE_S = 5.0
+_RETIRE_S = 2.0
 
 
 class Bridge:
@@ -87,7 +88,10 @@ class Bridge:
     def retire(self, names: Iterable[str]) -> None:
         """End devices that are declared no more: their pins to the safe value, and nothing of them stays retained."""
         with self._lock:
-            self._publish([message for name in names for message in self._twins[name].retire()], wait_s=2.0)
+            sent = self._publish([message for name in names for message in self._twins[name].retire()])
+        deadline = time.monotonic() + _RETIRE_S
+        for publication in sent:
+            publication.wait(max(0.0, deadline - time.monotonic()))
 
     def problem(self) -> str | None:
         """Say what is wrong with the connection, None when it stands."""
@@ -131,18 +135,19 @@ class Bridge:
         metrics.FOREIGN_REFUSED.labels(device).inc()
         self._log.debug("message not understood", device=device, topic=topic, error=str(error))
 
-    def _publish(self, messages: Iterable[Message], wait_s: float = 0.0) -> None:
-        deadline = time.monotonic() + wait_s
+    def _publish(self, messages: Iterable[Message]) -> list[Publication]:
+        """Send what the quarantine does not hold; called with the lock held."""
+        sent: list[Publication] = []
         for message in messages:
             if self._quarantine.holds(message.topic):
                 continue
             try:
                 publication = self._session.publish(message.topic, message.payload, qos=1, retain=message.retain)
             except NotConnected:
-                return  # nothing is queued: the webhook sends what then holds once the twins have greeted
+                return sent  # nothing is queued: the webhook sends what then holds once the twins have greeted
             self._quarantine.sent(message.topic, publication)
-            if wait_s:
-                publication.wait(max(0.0, deadline - time.monotonic()))
+            sent.append(publication)
+        return sent
 
 
 class Bridges:

@@ -158,7 +158,7 @@ class Twin:
         return sent + (self._state(pin) if held.reported == safe else [])
 
     def _assume(self, pin: str, held: _Held, value: float) -> None:
-        if pin in self.device.firmware.assumed:
+        if pin in self.device.firmware.assumed and self.online:
             held.reported = value
             held.engaged = held.command is not None
 
@@ -166,11 +166,12 @@ class Twin:
         self.online = bool(one.online)
         if not self.online or retained:
             return [self._status(), *(message for pin in self._pins for message in self._state(pin))]
-        for pin, held in self._pins.items():  # it has just connected, perhaps after a restart
-            held.told = b""
-            if pin not in self.device.firmware.assumed:
-                held.reported = None
-        return self.greet()
+        for held in self._pins.values():  # it has just connected, perhaps after a restart
+            held.told, held.reported = b"", None
+        # A release may have been sent while it was away; commands that stand come again, as answers to the greeting.
+        ended = [(pin, held) for pin, held in self._pins.items() if held.engaged and held.command is None]
+        again = [message for pin, held in ended for message in self._release(pin, held, expired=held.expired)]
+        return self.greet() + again
 
     def _report(self, one: Heard, retained: bool) -> list[Message]:
         held = self._pins[one.pin]
