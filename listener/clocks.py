@@ -80,11 +80,11 @@ class Clocks:
         if not LEAST_S <= t_s <= received_ns / 1e9 + MOST_AHEAD_S:
             return False
         if n is not None and boot:
-            newest_n, newest_s = self._newest.get((device, boot), (-1, 0.0))
-            if n > newest_n:
-                if t_s < newest_s - _JUMP_S:
+            newest_boot, newest_n, newest_s = self._newest.get(device, ("", -1, 0.0))
+            if boot != newest_boot or n > newest_n:
+                if boot == newest_boot and t_s < newest_s - _JUMP_S:
                     return False
-                self._newest[device, boot] = (n, t_s)
+                self._newest[device] = (boot, n, t_s)
         return True
 
     def _forward(self, device: str, sample: Sample, received_s: float) -> Sample:
