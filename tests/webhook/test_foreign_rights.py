@@ -12,16 +12,18 @@ from pinloop.local.layout import Layout, Ports
 from pinloop.local.prepare import prepare
 from pinloop.setup import Secrets
 from tests.support.broker import Broker, Client, running_broker
+from tests.support.processes import Child
+from tests.support.wait import until
+from tests.webhook.conftest import Webhook
 from webhook.routes_file import parse_routes
 
-DEVICES = parse_routes(
-    """
+ROUTES = """
 version: 1
 devices:
   kettle: {kind: tasmota, topic: kettle, user: tasmota-1, pins: {power: {dead_man: true}}}
   plug: {kind: shelly2, topic: shellyplus1-ab, pins: {power: }}
 """
-).devices.values()
+DEVICES = parse_routes(ROUTES).devices.values()
 WRITES = {
     "pinloop/kettle/status", "pinloop/kettle/info", "pinloop/kettle/pin/power/state", "cmnd/kettle/POWER1",
     "cmnd/kettle/PulseTime1", "pinloop/plug/status", "pinloop/plug/info", "pinloop/plug/pin/power/state",
@@ -98,6 +100,25 @@ def test_a_device_of_other_firmware_touches_its_own_topics(
     commands = {one for one in WRITES if own in one and not one.startswith("pinloop/")}
     end = (watcher, sorted(commands)[0])
     assert passed(watcher, device, foreign - {end[1]}, end) == commands - {end[1]}
+
+
+def test_a_claim_reaches_the_device_and_its_word_comes_back_within_these_rights(
+    guarded: Broker, sign_in: Callable[[str], Client], spawn: Callable[..., Child], tmp_path: Path
+) -> None:
+    """The webhook as its own user, the device as its own: nobody needs more than what is declared."""
+    routes = tmp_path / "routes.yml"
+    routes.write_text(ROUTES)
+    user = {"mqtt_user": "svc.webhook", "mqtt_password": "svc.webhook-password"}
+    webhook = Webhook(spawn, guarded, tmp_path, {"routes_path": routes, **user}).start()
+    device = sign_in("tasmota-1")
+    commands = device.collect("cmnd/kettle/POWER1")
+    device.publish("tele/kettle/LWT", "Online", retain=True)
+    webhook.alert("cold", "kettle/power=1")
+    commands.until(lambda message: message.payload == b"ON")
+    device.publish("stat/kettle/RESULT", '{"POWER":"ON"}')
+    facts = until(lambda: (found := webhook.pin("kettle", "power"))["reported"] and found, 5, "the device's word")
+    assert (facts["reported"]["value"], facts["reported"]["why"]) == (1, "command")
+    webhook.kill()
 
 
 def test_the_embedded_broker_reads_the_same_rights() -> None:
