@@ -192,7 +192,7 @@ def look_again_s(hold: Hold | None, on: bool, switched_s: float | None, limits: 
         on, switched_s: what the pin is asked to be now, and since when.
     """
     if hold and hold.by == EXCLUSIVE:
-        return now_s  # until a device reports
+        return 0  # at every look, until a device reports; always the same, so that looking writes nothing
     if hold and hold.until_s is not None:
         return hold.until_s
     if hold or not on or switched_s is None:

@@ -141,7 +141,7 @@ def test_in_quiet_hours_a_pin_is_off_when_it_may_be() -> None:
 def test_guards_look_again_when_something_can_change_by_itself() -> None:
     """At the end of a hold, of a run, and when quiet hours begin; not otherwise."""
     assert look_again_s(Hold(MIN_OFF, NOW_S + 5, on=False), False, NOW_S, ALL, NOW_S) == NOW_S + 5
-    assert look_again_s(Hold(EXCLUSIVE, None, on=False), False, NOW_S, ALL, NOW_S) == NOW_S
+    assert look_again_s(Hold(EXCLUSIVE, None, on=False), False, NOW_S, ALL, NOW_S) == 0
     assert look_again_s(Hold(MAX_ON, None, on=False), False, NOW_S, ALL, NOW_S) is None
     assert look_again_s(None, True, NOW_S - 100, ALL, NOW_S) == NOW_S + 800
     assert look_again_s(None, False, NOW_S - 100, ALL, NOW_S) is None
