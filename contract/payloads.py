@@ -102,9 +102,20 @@ def mapping(value: object, key: str) -> "dict[str, object]":
     return value
 
 
-def encode(value: object) -> bytes:
-    """Return compact JSON; the keyword for that does not exist on every MicroPython port."""
+def _compact(value: object) -> str:
+    """Return JSON; the keyword for compactness does not exist on every MicroPython port."""
     try:
-        return json.dumps(value, separators=(",", ":")).encode()
+        return json.dumps(value, separators=(",", ":"))
     except TypeError:
-        return json.dumps(value).encode()
+        return json.dumps(value)
+
+
+try:
+    _dumps = json.JSONEncoder(separators=(",", ":")).encode  # CPython: made once, json.dumps makes one for each call
+except AttributeError:
+    _dumps = _compact
+
+
+def encode(value: object) -> bytes:
+    """Return JSON, compact where that can be asked for."""
+    return _dumps(value).encode()

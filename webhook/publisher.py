@@ -31,7 +31,9 @@ def payload_of(command: PinCommand, epoch: str) -> bytes:
     """Return the payload of `set` for a command: empty when the pin is released, or in dry-run."""
     if command.value is None or command.dry_run:
         return b""
-    by = "".join(char if char.isprintable() else " " for char in f"{command.slot} {command.source}")[:MAX_BY_CHARS]
+    by = f"{command.slot} {command.source}"[:MAX_BY_CHARS]
+    if not by.isprintable():
+        by = "".join(char if char.isprintable() else " " for char in by)
     while True:
         payload = Command(command.value, command.seq, epoch, command.ttl_s, by).encode()
         if len(payload) <= MAX_COMMAND_BYTES:
