@@ -67,11 +67,13 @@ class Bench:
     """
 
     def __init__(self, folder: Path, store_pid: int, store_url: str) -> None:
+        self.host = "127.0.0.1"
         self.folder = folder
         self.store_pid = store_pid
         self.store_url = store_url
         self.mqtt_port = free_port()
         self.http_port = free_port()
+        self.port = self.mqtt_port  # a broker, as clients of tests see one
         self.load, self.load_language = load_command(folder)
 
     def rows(self) -> int:
@@ -100,17 +102,17 @@ class Bench:
             )
             yield child.pid
 
-    def _blast(self, qos: int, count: int, numbered: bool = False) -> list[str]:
+    def _blast(self, qos: int, count: int, first: int | None = None) -> list[str]:
         return [
             "blast",
             *map(str, (self.mqtt_port, qos, count, CONNECTIONS, WINDOW)),
-            "numbered" if numbered else "plain",
+            "plain" if first is None else str(first),
         ]
 
     @contextlib.contextmanager
-    def burst(self, qos: int, count: int, numbered: bool = False) -> Iterator[Any]:
+    def burst(self, qos: int, count: int, first: int | None = None) -> Iterator[Any]:
         """Make publishers that are connected; yield `go`, which starts them, and `go.done`, which waits for them."""
-        command = [*self.load, *self._blast(qos, count, numbered)]
+        command = [*self.load, *self._blast(qos, count, first)]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         try:
             assert child.stdout
@@ -136,23 +138,17 @@ class Bench:
         seconds = float(ended_s) - float(started_s)
         return Run(int(published), int(received), seconds, broker_us, sink_us, 0, 0)
 
-    def run(self, way: Way, count: int, numbered: bool = False) -> Run:
+    def run(self, way: Way, count: int, first: int | None = None) -> Run:
         """Return how one way did."""
         folder = Path(tempfile.mkdtemp(prefix="way-", dir=self.folder))
         with self.broker() as broker_pid, owned(way.command, folder / "out", way.environment, folder) as child:
-            before = self._warmed(child, way)
-            with self.burst(way.qos, count, numbered) as publishers:
+            before = self.warmed(child, way)
+            with self.burst(way.qos, count, first) as publishers:
                 pids = (broker_pid, child.pid, self.store_pid)
                 cpus_s = [cpu_s(pid) for pid in pids]
                 publishers.stdin.write("\n")
                 publishers.stdin.flush()
-                wanted = before + count * FIELDS
-                rows, seen_s = before, time.time()
-                while rows < wanted and time.time() - seen_s < _STALLED_S:
-                    time.sleep(0.05)
-                    known, rows = rows, self.rows()
-                    if rows > known:
-                        seen_s = time.time()
+                seen_s = self.wait_rows(before + count * FIELDS)
                 used_us = [(cpu_s(pid) - cpu) / count * 1e6 for pid, cpu in zip(pids, cpus_s, strict=True)]
                 published, started_s, _ = publishers.communicate()[0].split()
             peak_mb = peak_rss_mb(child.pid)
@@ -160,7 +156,17 @@ class Bench:
             stored = (self.rows() - before) // FIELDS  # more than published: something was stored twice
         return Run(int(published), stored, seen_s - float(started_s), *used_us, peak_mb)
 
-    def _warmed(self, child: Any, way: Way) -> int:
+    def wait_rows(self, wanted: int) -> float:
+        """Wait until the store has taken so many values, or takes no more; return when that was, in s since 1970."""
+        rows, seen_s = self.rows(), time.time()
+        while rows < wanted and time.time() - seen_s < _STALLED_S:
+            time.sleep(0.05)
+            known, rows = rows, self.rows()
+            if rows > known:
+                seen_s = time.time()
+        return seen_s
+
+    def warmed(self, child: Any, way: Way) -> int:
         """Wait until a way stores what is published, and return the store's counter when it rests."""
         start = self.rows()
 

@@ -3,7 +3,7 @@
    load blast PORT QOS COUNT CONNECTIONS WINDOW FORMAT   publish COUNT readings of 100 devices, then print "acknowledged seconds"
    load sink PORT QOS COUNT FILTER                       print "subscribed", then "received seconds" of the last message
 
-   FORMAT: plain {"temperature":21.5,"humidity":40} | numbered: the same with _n and _b.
+   FORMAT: plain {"temperature":21.5,"humidity":40} | a number: the same with _b, and _n from that number on.
    Times are seconds since 1970. WINDOW: most messages of a connection without PUBACK. One thread, poll(2), no library.
    It sends no PINGREQ (keepalive 0) and ends when its work is done. */
 #define _GNU_SOURCE
@@ -69,9 +69,9 @@ static size_t packet_length(const unsigned char *data, size_t have, size_t *body
     return 0;
 }
 
-static size_t reading(unsigned char *out, int qos, uint16_t id, long n, int numbered) {
+static size_t reading(unsigned char *out, int qos, uint16_t id, long n, long first) {
     char payload[128];
-    int size = numbered ? sprintf(payload, "{\"temperature\":21.5,\"humidity\":40,\"_n\":%ld,\"_b\":\"b1\"}", n)
+    int size = first >= 0 ? sprintf(payload, "{\"temperature\":21.5,\"humidity\":40,\"_n\":%ld,\"_b\":\"b1\"}", first + n)
                         : sprintf(payload, "{\"temperature\":21.5,\"humidity\":40}");
     int topic = sprintf((char *)out + 4, "pinloop/bench%02ld/readings", n % DEVICES);
     size_t at = 4 + topic;
@@ -86,7 +86,7 @@ static size_t reading(unsigned char *out, int qos, uint16_t id, long n, int numb
 
 struct link { int fd; long sent, acked, quota; uint16_t id; size_t held, out, at; unsigned char in[4096], *block; };
 
-static void blast(int port, int qos, long count, int links, long window, int numbered) {
+static void blast(int port, int qos, long count, int links, long window, long first) {
     struct link *all = calloc(links, sizeof *all);
     for (int i = 0; i < links; i++) {
         char id[32];
@@ -107,7 +107,7 @@ static void blast(int port, int qos, long count, int links, long window, int num
             struct link *l = all + i;
             while (l->out < 32768 && l->sent < l->quota && (!qos || l->sent - l->acked < window)) {
                 if (++l->id == 0) l->id = 1;
-                l->out += reading(l->block + l->out, qos, l->id, n++, numbered);
+                l->out += reading(l->block + l->out, qos, l->id, n++, first);
                 l->sent++;
             }
             wait[i] = (struct pollfd){l->fd, (qos ? POLLIN : 0) | (l->at < l->out ? POLLOUT : 0), 0};
@@ -186,7 +186,7 @@ static void sink(int port, int qos, long count, const char *filter) {
 
 int main(int argc, char **argv) {
     if (argc == 8 && !strcmp(argv[1], "blast"))
-        blast(atoi(argv[2]), atoi(argv[3]), atol(argv[4]), atoi(argv[5]), atol(argv[6]), !strcmp(argv[7], "numbered"));
+        blast(atoi(argv[2]), atoi(argv[3]), atol(argv[4]), atoi(argv[5]), atol(argv[6]), strcmp(argv[7], "plain") ? atol(argv[7]) : -1);
     else if (argc == 6 && !strcmp(argv[1], "sink"))
         sink(atoi(argv[2]), atoi(argv[3]), atol(argv[4]), argv[5]);
     else

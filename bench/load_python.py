@@ -25,14 +25,14 @@ def dial(port: int, name: str) -> socket.socket:
     return sock
 
 
-def blast(port: int, qos: int, count: int, links: int, window: int, numbered: bool) -> None:
+def blast(port: int, qos: int, count: int, links: int, window: int, base: int | None) -> None:
     """Publish `count` readings over so many connections."""
     socks = [dial(port, f"blast{index}-") for index in range(links)]
     input()
     started_s = time.time()
     quotas = [count // links + (index < count % links) for index in range(links)]
     threads = [
-        threading.Thread(target=_blast_one, args=(sock, qos, quota, window, numbered, index, links))
+        threading.Thread(target=_blast_one, args=(sock, qos, quota, window, base, index, links))
         for index, (sock, quota) in enumerate(zip(socks, quotas, strict=True))
     ]
     for thread in threads:
@@ -45,13 +45,13 @@ def blast(port: int, qos: int, count: int, links: int, window: int, numbered: bo
         sock.close()
 
 
-def _blast_one(sock: socket.socket, qos: int, quota: int, window: int, numbered: bool, first: int, step: int) -> None:
+def _blast_one(sock: socket.socket, qos: int, quota: int, window: int, base: int | None, first: int, step: int) -> None:
     numbers = itertools.count(first, step)
     sent = acked_bytes = 0
     while sent < quota or (qos and acked_bytes < 4 * quota):
         part = min(200, quota - sent, window - (sent - acked_bytes // 4) if qos else quota)
         if part > 0:
-            sock.sendall(b"".join(_reading(qos, (sent + i) % 65535 + 1, next(numbers), numbered) for i in range(part)))
+            sock.sendall(b"".join(_reading(qos, (sent + i) % 65535 + 1, next(numbers), base) for i in range(part)))
             sent += part
         elif qos:
             got = len(sock.recv(65536))
@@ -60,8 +60,8 @@ def _blast_one(sock: socket.socket, qos: int, quota: int, window: int, numbered:
             acked_bytes += got
 
 
-def _reading(qos: int, mid: int, n: int, numbered: bool) -> bytes:
-    more = f',"_n":{n},"_b":"b1"' if numbered else ""
+def _reading(qos: int, mid: int, n: int, base: int | None) -> bytes:
+    more = "" if base is None else f',"_n":{base + n},"_b":"b1"'
     topic = f"pinloop/bench{n % _DEVICES:02}/readings".encode()
     body = len(topic).to_bytes(2) + topic + (mid.to_bytes(2) if qos else b"")
     body += f'{{"temperature":21.5,"humidity":40{more}}}'.encode()
@@ -93,6 +93,6 @@ if __name__ == "__main__":
     what, *words = sys.argv[1:]
     if what == "blast":
         print("connected", flush=True)
-        blast(*map(int, words[:5]), words[5] == "numbered")
+        blast(*map(int, words[:5]), None if words[5] == "plain" else int(words[5]))
     else:
         sink(*map(int, words[:3]), words[3])
