@@ -88,4 +88,4 @@ CASES = [
 )
 def test_the_sentence_says_who_what_since_when_and_until_when(facts: tuple[Any, ...], text: str) -> None:
     """For every kind of reason."""
-    assert re.sub(r"\d\d:\d\d:\d\d", "TIME", sentence(*facts, NOW_S)) == text
+    assert re.sub(r"\d\d:\d\d:\d\d", "TIME", sentence(*facts, now_s=NOW_S)) == text
