@@ -66,7 +66,8 @@ class Delivery:
         self._spool = spool
         self._dead = dead
         self._dedup_window = dedup_window
-        self._begun = False
+        self._lock = threading.Lock()
+        self._begun = False  # a batch may be assembled already
         self._asked = False  # the store has answered
         self._stored: Identities | None = None  # what it had then, if batches may repeat that
         self._told = False  # whoever assembles batches knows that, too
@@ -107,14 +108,15 @@ class Delivery:
 
         Those in the spool at the first call, those in the store as soon as it has answered; otherwise none.
         """
-        if not self._begun:
-            self._begun = True
+        with self._lock:
+            first, self._begun, asked = not self._begun, True, self._asked
+        if first:
             for record in self._spool.newest(_NEWEST_BYTES):
                 try:
                     yield from identities(decode(record.body).points)
                 except ValueError:
                     continue  # counted when it is read for a store
-        if self._asked and not self._told:
+        if asked and not self._told:
             try:
                 yield from self._store.identities(self._dedup_window)
             except StoreError as error:
@@ -241,13 +243,16 @@ class Delivery:
         Raises:
             StoreError: it does not answer.
         """
-        if self._begun or self._spool.behind_bytes(MAIN):
-            stored = Identities(self._dedup_window)
-            for identity in self._store.identities(self._dedup_window):
-                stored.first_time(*identity)
-            self._stored = stored
-        else:
+        if not self._spool.behind_bytes(MAIN):
             self._store.devices()
+            with self._lock:
+                self._asked = not self._begun
+            if self._asked:
+                return  # `news` tells of what the store has before there is any batch
+        stored = Identities(self._dedup_window)
+        for identity in self._store.identities(self._dedup_window):
+            stored.first_time(*identity)
+        self._stored = stored
         self._asked = True
 
     def _unstored(self, batch: Batch, position: int) -> Batch:

@@ -16,8 +16,9 @@ from listener.backoff import Backoff
 from listener.batch import Batch, joined
 from listener.dead import DeadLetters
 from listener.refused import refused
-from listener.spool import Record, Spool, SpoolError
+from listener.spool import Spool, SpoolError
 from listener.spool_record import decode
+from listener.spool_segment import Record
 from service import logs
 from service.failpoints import crash_at
 from store import Point, StoreError

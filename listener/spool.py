@@ -3,12 +3,8 @@
 An append-only log in one folder. Every byte has a position that is never used
 again; a file (segment) is named after the position of its first byte:
 
-    00000000000000000000.spool   "PLSPOOL" and the version of the format (one byte), then records
+    00000000000000000000.spool   records, see `spool_segment`
     main.cursor                  the position up to which the store `main` has taken everything (decimal text)
-
-A record, numbers little-endian: marker "PLR1", length of the body (u32),
-points in it (u32), time of its append in nanoseconds since 1970 (u64), CRC-32
-of those four and the body (u32), body (`spool_record`).
 
 `append` returns when the record is on the disk (fsync): only then may its
 messages be acknowledged. Whatever a crash or a bad sector left is passed over
@@ -18,27 +14,19 @@ replace themselves. A segment goes when every reader has passed it.
 """
 
 import os
-import struct
 import threading
 import time
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from listener import metrics
+from listener.spool_segment import HEAD, VERSION, Record, framed, records, version
 from service import logs
 from service.failpoints import crash_at
 
-__all__ = ["VERSION", "Record", "Spool", "SpoolError"]
+__all__ = ["Spool", "SpoolError"]
 
-VERSION = 1
-_HEAD = b"PLSPOOL" + bytes([VERSION])
-_MARKER = b"PLR1"
-_FIELDS = struct.Struct("<4sIIQ")
-_CRC = struct.Struct("<I")
-_RECORD_BYTES = _FIELDS.size + _CRC.size
 _SEGMENTS = 16  # of which a full spool consists: what is passed is given back in such steps
 _LARGEST_SEGMENT_BYTES = 8 << 20
 _WORTH_DELETING_BYTES = 1 << 20  # a segment that is still written to
@@ -49,22 +37,6 @@ _LEAST_NS = 1577836800 * 10**9  # 2020-01-01
 
 class SpoolError(Exception):
     """The spool cannot take a record, for now: it is full, or the disk is, or it cannot be written."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record that was read.
-
-    Attributes:
-        end: the position after it.
-        points: how many it holds.
-        body: see `spool_record`.
-    """
-
-    end: int
-    points: int
-    appended_ns: int
-    body: bytes
 
 
 class Spool:
@@ -121,10 +93,9 @@ class Spool:
         Raises:
             SpoolError: it is full of what required readers have not read, or cannot be written.
         """
-        fields = _FIELDS.pack(_MARKER, len(body), points, time.time_ns())
-        record = b"".join((fields, _CRC.pack(zlib.crc32(body, zlib.crc32(fields))), body))
+        record = framed(body, points, time.time_ns())
         with self._changed:
-            self._make_room(len(record) + len(_HEAD))
+            self._make_room(len(record) + len(HEAD))
             try:
                 self._write(record)
             except OSError as error:
@@ -141,27 +112,27 @@ class Spool:
         Raises:
             SpoolError: the disk does not give it.
         """
-        records: list[Record] = []
+        taken: list[Record] = []
         points = 0
         dropped: Counter[str] = Counter()
         try:
             for end, found in self._walk(self._positions[name], until):
                 why = found if isinstance(found, str) else "age" if self._too_old(found) else ""
                 if isinstance(found, str) or why:
-                    if records:
+                    if taken:
                         break
                     dropped[why] += 1 if isinstance(found, str) else found.points  # of damage nobody knows how many
                     self.advance(name, end)
-                elif records and points + found.points > most_points:
+                elif taken and points + found.points > most_points:
                     break
                 else:
-                    records.append(found)
+                    taken.append(found)
                     points += found.points
         except OSError as error:
             raise SpoolError(f"{self._path}: {error.strerror}") from error
         finally:
             self._tell(name, dropped)
-        return records
+        return taken
 
     def advance(self, name: str, position: int) -> None:
         """Note that a reader needs nothing before `position` any more."""
@@ -213,9 +184,9 @@ class Spool:
         """Look at what an earlier process left."""
         for path in sorted(self._path.glob("*.spool")):
             with path.open("rb") as file:
-                head = file.read(len(_HEAD))
-            if len(head) == len(_HEAD) and head[:-1] == _HEAD[:-1] and head[-1] > VERSION:
-                raise SpoolError(f"{path}: is of format {head[-1]}, this version knows {VERSION}")
+                found = version(file.read(len(HEAD)))
+            if found > VERSION:
+                raise SpoolError(f"{path}: is of format {found}, this version knows {VERSION}")
             self._segments[int(path.stem)] = path.stat().st_size
         # Also when all segments are gone, new ones come after what the cursors have passed.
         cursors = filter(None, map(_cursor, self._path.glob("*.cursor")))
@@ -249,7 +220,7 @@ class Spool:
             self._base = self._next
             self._file = os.open(self._segment(self._base), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             self._segments[self._base] = 0
-            record = _HEAD + record
+            record = HEAD + record
             _sync_folder(self._path)
         base, written = self._base, 0
         while written < len(record):
@@ -300,21 +271,8 @@ class Spool:
     def _walk(self, start: int, end: int) -> Iterator[tuple[int, Record | str]]:
         """Return (position after it, record) from `start` on; instead of a record "torn" or "damaged"."""
         for base, size in list(self._segments.items()):
-            if base + size <= start or base >= end:
-                continue
-            at = max(start, base + len(_HEAD))
-            try:
-                file = os.open(self._segment(base), os.O_RDONLY)
-            except FileNotFoundError:
-                continue  # trimmed meanwhile
-            try:
-                limit = min(base + size, end)
-                while at < limit:
-                    found = _record(file, base, at, limit)
-                    at = _next_whole(file, base, at + 1, limit) if isinstance(found, str) else found.end
-                    yield at, found
-            finally:
-                os.close(file)
+            if start < base + size and base < end:
+                yield from records(self._segment(base), base, start, min(base + size, end))
 
     def _too_old(self, record: Record) -> bool:
         return _LEAST_NS < record.appended_ns < time.time_ns() - self._max_age_ns
@@ -350,32 +308,6 @@ class Spool:
 
     def _gauge(self) -> None:
         metrics.SPOOL_BYTES.set(sum(self._segments.values()))
-
-
-def _record(file: int, base: int, at: int, limit: int) -> Record | str:
-    """Return the record at a position; "torn" when it ends too early, "damaged" when it is not what was written."""
-    head = os.pread(file, min(_RECORD_BYTES, limit - at), at - base)
-    if len(head) < _RECORD_BYTES:
-        return "torn"
-    marker, length, points, appended_ns = _FIELDS.unpack_from(head)
-    end = at + _RECORD_BYTES + length
-    if marker != _MARKER or end > limit:
-        return "torn" if marker == _MARKER else "damaged"
-    body = os.pread(file, length, at - base + _RECORD_BYTES)
-    if zlib.crc32(body, zlib.crc32(head[: _FIELDS.size])) != _CRC.unpack_from(head, _FIELDS.size)[0]:
-        return "damaged"
-    return Record(end, points, appended_ns, body)
-
-
-def _next_whole(file: int, base: int, at: int, limit: int) -> int:
-    """Return the position of the next record that is whole, else the segment's end."""
-    rest = os.pread(file, limit - at, at - base)
-    found = rest.find(_MARKER)
-    while found >= 0:
-        if isinstance(_record(file, base, at + found, limit), Record):
-            return at + found
-        found = rest.find(_MARKER, found + 1)
-    return limit
 
 
 def _cursor(path: Path) -> int | None:

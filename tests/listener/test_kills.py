@@ -71,7 +71,7 @@ def publish(client: Client, ending: threading.Event, sent: list[int]) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 def test_two_hundred_kills_lose_nothing_and_store_nothing_twice(broker: Broker, client: Client, tmp_path: Path) -> None:
     """At random milliseconds and at each commit boundary; the readings have no time of their own: a copy would show."""
     seed = random.randrange(10**6)
