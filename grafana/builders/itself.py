@@ -30,6 +30,7 @@ def itself() -> Json:
                _rate("hub_messages_total", "hub", ref="B")),
         _slow(),
         _figures("Waiting for the store over time", "bytes", _level("listener_queue_bytes")),
+        _figures("In the spool, by store", "bytes", _level("listener_spool_behind_bytes", "store")),
         _rates("Commands sent, by reason", _rate("webhook_commands_published_total", "webhook", "reason")),
         _rates("Alerts, by what became of them", _rate("webhook_alerts_total", "webhook", "dialect", "outcome")),
         _rates("Refused, by reason", _rate("listener_messages_rejected_total", "listener", "reason"),
@@ -60,9 +61,9 @@ def _rate(metric: str, service: str, *by: str, ref: str = "A") -> Json:
     return query(rate(metric, service, *by), " ".join([service, *(f"$tag_{label}" for label in by)]), ref=ref)
 
 
-def _level(metric: str) -> Json:
-    text = select(f'last("{metric}")', "services", group_by='time($__interval), "service"', fill="null")
-    return query(text, "$tag_service")
+def _level(metric: str, tag: str = "service") -> Json:
+    text = select(f'last("{metric}")', "services", group_by=f'time($__interval), "{tag}"', fill="null")
+    return query(text, f"$tag_{tag}")
 
 
 def _last(metric: str, service: str) -> Json:

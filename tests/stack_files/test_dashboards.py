@@ -18,7 +18,7 @@ import rules.metrics
 import webhook.metrics
 from grafana.build import files
 from listener.assemble import Assembler
-from listener.decode import Decoder
+from listener.decode import Decoder, Refused
 from listener.figures import away, figures
 from store.lines import lines
 from store.points import Point
@@ -157,8 +157,9 @@ def small_world() -> bytes:
 
     def heard(seconds_ago: float, topic: str, payload: object) -> None:
         text = payload if isinstance(payload, str) else json.dumps(payload)
-        fact = decoder.decode(f"pinloop/{topic}", text.encode())
-        points.extend(assembler.points(fact, retained=False, received_ns=now_ns - round(seconds_ago * 1e9)))
+        for fact in decoder.decode(f"pinloop/{topic}", text.encode()):
+            assert not isinstance(fact, Refused)
+            points.extend(assembler.points(fact, retained=False, received_ns=now_ns - round(seconds_ago * 1e9)))
 
     def told(seconds_ago: float, pin: str, value: float, seq: int) -> None:
         command = {"v": value, "seq": seq, "epoch": "k3f9", "ttl": 300, "by": "alert too-bright"}
@@ -194,6 +195,7 @@ def service_figures(at_ns: int) -> list[Point]:
     listener.metrics.WRITES.labels("stored").inc(15)
     listener.metrics.WRITE_SECONDS.observe(0.004)
     listener.metrics.DEAD_LETTERS.inc()
+    listener.metrics.SPOOL_BEHIND.labels("main").set(4096)
     hub.intake.MESSAGES.inc(30)
     rules.metrics.IGNORED.labels("repeated").inc()
     rules.metrics.POST_SECONDS.observe(0.5)
