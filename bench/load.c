@@ -3,7 +3,7 @@
    load blast PORT QOS COUNT CONNECTIONS WINDOW FORMAT   publish COUNT readings of 100 devices, then print "acknowledged seconds"
    load sink PORT QOS COUNT FILTER                       print "subscribed", then "received seconds" of the last message
 
-   FORMAT: plain {"temperature":21.5,"humidity":40} | a number: the same with _b, and _n from that number on.
+   FORMAT: plain {"temperature":21.5,"humidity":40} | a number: the same with _b, and _n from that number on for each device.
    Times are seconds since 1970. WINDOW: most messages of a connection without PUBACK. One thread, poll(2), no library.
    It sends no PINGREQ (keepalive 0) and ends when its work is done. */
 #define _GNU_SOURCE
@@ -71,7 +71,7 @@ static size_t packet_length(const unsigned char *data, size_t have, size_t *body
 
 static size_t reading(unsigned char *out, int qos, uint16_t id, long n, long first) {
     char payload[128];
-    int size = first >= 0 ? sprintf(payload, "{\"temperature\":21.5,\"humidity\":40,\"_n\":%ld,\"_b\":\"b1\"}", first + n)
+    int size = first >= 0 ? sprintf(payload, "{\"temperature\":21.5,\"humidity\":40,\"_n\":%ld,\"_b\":\"b1\"}", first + n / DEVICES)
                         : sprintf(payload, "{\"temperature\":21.5,\"humidity\":40}");
     int topic = sprintf((char *)out + 4, "pinloop/bench%02ld/readings", n % DEVICES);
     size_t at = 4 + topic;

@@ -61,7 +61,7 @@ def _blast_one(sock: socket.socket, qos: int, quota: int, window: int, base: int
 
 
 def _reading(qos: int, mid: int, n: int, base: int | None) -> bytes:
-    more = "" if base is None else f',"_n":{base + n},"_b":"b1"'
+    more = "" if base is None else f',"_n":{base + n // _DEVICES},"_b":"b1"'
     topic = f"pinloop/bench{n % _DEVICES:02}/readings".encode()
     body = len(topic).to_bytes(2) + topic + (mid.to_bytes(2) if qos else b"")
     body += f'{{"temperature":21.5,"humidity":40{more}}}'.encode()
