@@ -18,7 +18,7 @@ __all__ = ["RESERVED", "Claims", "device_id", "sensor_name"]
 # Names that the store keeps for itself (store.points.RESERVED; a test compares them).
 RESERVED = frozenset(("n", "boot", "device", "time"))
 _HASH_CHARS = 8
-_MOST_DEVICES = 100_000
+_MOST_DEVICES = 20_000
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
 
 

@@ -24,7 +24,7 @@ _STATES = {
     "init": ONLINE, "ready": ONLINE, "alert": ONLINE, "sleeping": SLEEPING, "lost": OFFLINE, "disconnected": OFFLINE,
 }  # fmt: skip
 _NUMBERS = ("integer", "float", "percent", "boolean", "")
-_MOST_PROPERTIES = 50_000
+_MOST_PROPERTIES = 20_000
 
 
 class Homie:
