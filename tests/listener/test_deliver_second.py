@@ -131,3 +131,18 @@ def test_a_bug_in_a_second_store_is_logged_and_holds_nobody_back(
     until(lambda: "ZeroDivisionError" in capsys.readouterr().out)
     broken.write = whole  # type: ignore[method-assign]
     until(lambda: broken.order == [1])
+
+
+def test_what_is_being_written_to_the_main_store_is_not_written_by_its_thread_too(bench: Bench) -> None:
+    """Although it is in the spool, for the others, and the write takes long."""
+    main, other = Memory(), Memory()
+    delivery = bench.start(main, {"other": other})
+    main.go_on.clear()
+    writing = threading.Thread(target=delivery.deliver, args=(batch(point(1)),))
+    writing.start()
+    until(lambda: other.order == [1])
+    main.go_on.set()
+    writing.join(5)
+    delivery.deliver(batch(point(2)))
+    until(lambda: other.order == [1, 2])
+    assert main.order == [1, 2]
