@@ -1,5 +1,6 @@
 """`python -m listener`: wires the parts together and waits for a signal."""
 
+import gc
 import sys
 import threading
 from collections.abc import Sequence
