@@ -102,7 +102,7 @@ def main(argv: Sequence[str]) -> int:
     intake.start()
     scraper.start()
     poller.start()
-    # Nothing of the start is garbage, and a message leaves none: looking for it less often saves a twentieth of the CPU.
+    # Nothing of the start is garbage, and a message leaves none: looking less often saves a twentieth of the CPU.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     stop.wait()
