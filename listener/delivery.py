@@ -66,12 +66,10 @@ class Delivery:
         self._spool = spool
         self._dead = dead
         self._dedup_window = dedup_window
-        self._lock = threading.Lock()
-        self._begun = False  # a batch may be assembled already
-        self._asked = False  # the store has answered
-        self._stored: Identities | None = None  # what it had then, if batches may repeat that
-        self._told = False  # whoever assembles batches knows that, too
+        self._begun = False
+        self._told = False  # whoever assembles batches knows what the store has
         self._told_at = 0  # from there on batches in the spool were assembled with that knowledge
+        self._stored: Identities | None = None  # what the store had, for the batches before that
         self._stopping = threading.Event()
         self._held: str | None = None
         self._spool_problem: str | None = None
@@ -108,20 +106,18 @@ class Delivery:
 
         Those in the spool at the first call, those in the store as soon as it has answered; otherwise none.
         """
-        with self._lock:
-            first, self._begun, asked = not self._begun, True, self._asked
-        if first:
+        if not self._begun:
+            self._begun = True
             for record in self._spool.newest(_NEWEST_BYTES):
                 try:
                     yield from identities(decode(record.body).points)
                 except ValueError:
                     continue  # counted when it is read for a store
-        if asked and not self._told:
+        if not self._told and self._main.problem() is None:
             try:
                 yield from self._store.identities(self._dedup_window)
             except StoreError as error:
-                self._asked = False
-                self._main.prepare_again(error)
+                self._main.failed(error)
                 return
             self._told_at = self._spool.end
             self._told = True
@@ -179,7 +175,7 @@ class Delivery:
 
     def _written(self, batch: Batch, spooled: tuple[int, int] | None) -> bool:
         """Write to the main store, if that is likely to work, or all that is left."""
-        if self._main.problem() is not None and not (self._held and self._asked):
+        if self._main.problem() is not None and not self._held:
             return False
         try:
             self._main.write(batch, self._spool.end)
@@ -238,34 +234,32 @@ class Delivery:
             metrics.HELD.set(0)
 
     def _ask(self) -> None:
-        """Learn what the store has.
+        """Ask the store anything.
 
         Raises:
             StoreError: it does not answer.
         """
-        if not self._spool.behind_bytes(MAIN):
-            self._store.devices()
-            with self._lock:
-                self._asked = not self._begun
-            if self._asked:
-                return  # `news` tells of what the store has before there is any batch
-        stored = Identities(self._dedup_window)
-        for identity in self._store.identities(self._dedup_window):
-            stored.first_time(*identity)
-        self._stored = stored
-        self._asked = True
+        self._store.devices()
 
     def _unstored(self, batch: Batch, position: int) -> Batch:
         """Return the batch without the samples that the store has.
 
         Of an earlier process the broker may not have heard that they were stored; it brought them again, and while the
         store did not answer nobody recognised them.
+
+        Raises:
+            StoreError: the store does not say what it has.
         """
-        stored = self._stored
-        if stored is None or (self._told and position >= self._told_at):
-            if self._told and self._spool.position(MAIN) >= self._told_at:
+        if self._told and position >= self._told_at:
+            if self._spool.position(MAIN) >= self._told_at:
                 self._stored = None  # all that comes was assembled with that knowledge
             return batch
+        stored = self._stored
+        if stored is None:
+            stored = Identities(self._dedup_window)
+            for identity in self._store.identities(self._dedup_window):
+                stored.first_time(*identity)
+            self._stored = stored
         found = [identity_of(point) for point in batch.points]
         kept = [i for i, one in enumerate(found) if one is None or not stored.known(*one)]
         return batch if len(kept) == len(found) else batch.only(kept)

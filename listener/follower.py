@@ -115,13 +115,13 @@ class Follower:
         Raises:
             StoreError: transient; it is to be written again.
         """
-        batch = self._wanted(batch, position)
         try:
+            batch = self._wanted(batch, position)
             bad = refused(self._write, batch.points)
             crash_at("store.written")
             self._dead.add_points(self.name, [(batch.points[i], batch.origin(i), str(why)) for i, why in bad])
         except StoreError as error:
-            self._failed(error)
+            self.failed(error)
             raise
         self._works()
 
@@ -144,15 +144,17 @@ class Follower:
         try:
             self._before()
         except StoreError as error:
-            self._failed(error)
+            self.failed(error)
             raise
         self._prepared = True
         self._works()
 
-    def prepare_again(self, error: StoreError) -> None:
-        """Note that the store must be asked as if for the first time."""
-        self._prepared = False
-        self._failed(error)
+    def failed(self, error: StoreError) -> None:
+        """Note that the store did not do what it was asked."""
+        if self._problem in (None, "not asked yet"):
+            self._log.error("store fails, its points wait in the spool", store=self.name, error=str(error))
+        self._problem, self._asked_s = str(error), error.retry_after_s
+        metrics.STORE_UP.labels(self.name).set(0)
 
     def _run(self) -> None:
         backoff = Backoff()
@@ -225,12 +227,6 @@ class Follower:
         metrics.WRITE_SECONDS.observe(time.perf_counter() - start_s)
         for measurement, count in Counter([point.measurement for point in points]).items():
             metrics.POINTS.labels(measurement).inc(count)
-
-    def _failed(self, error: StoreError) -> None:
-        if self._problem in (None, "not asked yet"):
-            self._log.error("store fails, its points wait in the spool", store=self.name, error=str(error))
-        self._problem, self._asked_s = str(error), error.retry_after_s
-        metrics.STORE_UP.labels(self.name).set(0)
 
     def _works(self) -> None:
         if self._problem not in (None, "not asked yet"):
