@@ -83,7 +83,10 @@ def _sample(sample: Sample) -> "dict[str, object]":
 def _command(command: "Command | None") -> "dict[str, object] | None":
     if command is None:
         return None
-    return {"v": command.value, "seq": command.seq, "epoch": command.epoch, "ttl": command.ttl_s, "by": command.by}
+    found = {"v": command.value, "seq": command.seq, "epoch": command.epoch, "ttl": command.ttl_s, "by": command.by}
+    if command.force:
+        found["force"] = 1
+    return found
 
 
 def _state(state: State) -> "dict[str, object]":

@@ -28,18 +28,31 @@ class Command:
         epoch: names the claims database that counts `seq`; "" for a bare number.
         ttl_s: seconds after receipt at which the lease ends.
         by: who wants it, for people.
+        force: towards the pin's safe value, do not wait for the guards that spare the machine; else of no effect.
     """
 
-    def __init__(self, value: float, seq: int = 0, epoch: str = "", ttl_s: int = DEFAULT_TTL_S, by: str = "") -> None:
+    def __init__(
+        self,
+        value: float,
+        seq: int = 0,
+        epoch: str = "",
+        ttl_s: int = DEFAULT_TTL_S,
+        by: str = "",
+        force: bool = False,
+    ) -> None:
         self.value = value
         self.seq = seq
         self.epoch = epoch
         self.ttl_s = ttl_s
         self.by = by
+        self.force = force
 
     def encode(self) -> bytes:
         """Return the payload of `set`."""
-        return encode({"v": self.value, "seq": self.seq, "epoch": self.epoch, "ttl": self.ttl_s, "by": self.by})
+        fields = {"v": self.value, "seq": self.seq, "epoch": self.epoch, "ttl": self.ttl_s, "by": self.by}
+        if self.force:
+            fields["force"] = 1
+        return encode(fields)
 
 
 def decode_command(payload: bytes) -> "Command | None":
@@ -62,6 +75,7 @@ def decode_command(payload: bytes) -> "Command | None":
         string(fields.get("epoch", ""), "command.epoch", 16),
         integer(fields.get("ttl", DEFAULT_TTL_S), "command.ttl", 1, MAX_TTL_S),
         string(fields.get("by", ""), "command.by", MAX_BY_CHARS),
+        integer(fields.get("force", 0), "command.force", 0, 1) == 1,
     )
 
 

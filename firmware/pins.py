@@ -78,6 +78,7 @@ class Output:
         1. An old one (same epoch, `seq` not greater) is ignored.
         2. A retained one is of unknown age: it counts at once only when it asks for the safe value.
         3. Its lease begins now; a pin with `hold` keeps the value without one.
+        4. A forced one does not wait for min_on_s and min_off_s, if it asks for the safe value.
 
         Raises:
             PayloadError: the value is outside the pin's range.
@@ -96,7 +97,7 @@ class Output:
         self.seq = command.seq
         self._epoch = command.epoch
         if not self._tripped:
-            self._want(command.value, COMMAND, now_ms)
+            self._want(command.value, COMMAND, now_ms, command.force and command.value == limits["safe"])
             self._until_ms = None if limits["hold"] else now_ms + command.ttl_s * 1000
         return True
 
@@ -127,19 +128,19 @@ class Output:
         self._settle(now_ms)
         return before != (self.value, self._why, self._wanted)
 
-    def _want(self, value: float, why: str, now_ms: int) -> bool:
+    def _want(self, value: float, why: str, now_ms: int, force: bool = False) -> bool:
         before = (self._wanted, self._why)
         self._wanted = value
         self._why = why
         self._until_ms = None
-        self._settle(now_ms)
+        self._settle(now_ms, force)
         return before != (value, why)
 
-    def _settle(self, now_ms: int) -> None:
+    def _settle(self, now_ms: int, force: bool = False) -> None:
         """Set the hardware to what is wanted, unless a guard lets it wait; nothing delays a safety reason."""
         if self.value == self._wanted:
             return
-        if self._why in (COMMAND, RELEASED) and bool(self.value) != bool(self._wanted):
+        if not force and self._why in (COMMAND, RELEASED) and bool(self.value) != bool(self._wanted):
             least_s = self.limits["min_on_s" if self.value else "min_off_s"]
             if now_ms - self._since_ms < least_s * 1000:
                 return

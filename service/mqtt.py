@@ -37,7 +37,7 @@ _LONGEST_DELAY_S = 2.0
 # A connection that stands is not asked again: an ended certificate shows at the next connect, when it is too late.
 _ENDS_SOON = timedelta(days=30)
 
-CONNECTED = Gauge("mqtt_connected", "1 while the session with the broker stands.")
+CONNECTED = Gauge("mqtt_connected", "1 while the session with the broker stands.", ["session"])
 CONNECTS = Counter("mqtt_connects_total", "Times that the broker accepted a connection.")
 CERTIFICATE_ENDS = Gauge("mqtt_certificate_ends_seconds", "End of the broker's certificate, since 1970; 0: no TLS.")
 CALLBACK_ERRORS = Counter("mqtt_callback_errors_total", "Exceptions in message handlers.")
@@ -115,6 +115,8 @@ class Session:
         self.address = f"{settings.mqtt_host}:{settings.mqtt_port}"
         self.refusal = ""
         self._settings = settings
+        self._name = name
+        CONNECTED.labels(name).set(0)
         self._subscriptions = list(subscriptions)
         self._handle = on_message
         self._on_connected = on_connected
@@ -153,7 +155,7 @@ class Session:
         self._client.disconnect()
         self._client.loop_stop()
         self._up.clear()
-        CONNECTED.set(0)
+        CONNECTED.remove(self._name)  # one that ended on purpose is not down
 
     @property
     def connected(self) -> bool:
@@ -272,7 +274,7 @@ class Session:
 
     def _stands(self) -> None:
         self._up.set()
-        CONNECTED.set(1)
+        CONNECTED.labels(self._name).set(1)
 
     def _forget_unsent(self) -> None:
         """Drop what an earlier connection left unacknowledged.
@@ -298,7 +300,7 @@ class Session:
         was_accepted, self._accepted = self._accepted, False
         self._renew_link()  # now, as paho forgets later what it has not sent: no ack slips into the next connection
         self._up.clear()
-        CONNECTED.set(0)
+        CONNECTED.labels(self._name).set(0)
         self._back_off()
         if was_accepted and not self._stopping:
             self._log.warning("broker connection ended", broker=self.address, reason=str(reason))

@@ -15,6 +15,7 @@ from contract.limits import MAX_BY_CHARS, MAX_COMMAND_BYTES
 from contract.topics import PIN_SET, Topics
 from service.mqtt import NotConnected, Publication, Session
 from webhook import metrics
+from webhook.arbiter import SAFETY
 from webhook.commands import Pin, PinCommand
 from webhook.database import Database
 from webhook.quarantine import Quarantine
@@ -28,14 +29,17 @@ RECONCILED = "reconciled"
 
 
 def payload_of(command: PinCommand, epoch: str) -> bytes:
-    """Return the payload of `set` for a command: empty when the pin is released, or in dry-run."""
+    """Return the payload of `set` for a command: empty when the pin is released, or in dry-run.
+
+    Slot `safety` is forced whatever the value: which value is safe is the device's to say.
+    """
     if command.value is None or command.dry_run:
         return b""
     by = f"{command.slot} {command.source}"[:MAX_BY_CHARS]
     if not by.isprintable():
         by = "".join(char if char.isprintable() else " " for char in by)
     while True:
-        payload = Command(command.value, command.seq, epoch, command.ttl_s, by).encode()
+        payload = Command(command.value, command.seq, epoch, command.ttl_s, by, command.slot == SAFETY).encode()
         if len(payload) <= MAX_COMMAND_BYTES:
             return payload
         by = by[: len(by) // 2]  # letters beyond ASCII take up to 12 bytes each

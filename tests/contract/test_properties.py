@@ -92,15 +92,11 @@ def test_a_reading_survives_the_wire(value: float, n: int) -> None:
     assert (sample.values, sample.n, sample.boot) == ({"pot": value}, n, "k3f9")
 
 
-@given(st.integers(0, 1), st.integers(0, 2**53 - 1), st.integers(1, 86400))
-def test_a_command_survives_the_wire(value: int, seq: int, ttl_s: int) -> None:
+@given(st.integers(0, 1), st.integers(0, 2**53 - 1), st.integers(1, 86400), st.booleans())
+def test_a_command_survives_the_wire(value: int, seq: int, ttl_s: int, force: bool) -> None:
     """What the webhook writes is what the device reads."""
-    command = decode_command(Command(value, seq, "k3f9", ttl_s, "Jürgen").encode())
+    command = decode_command(Command(value, seq, "k3f9", ttl_s, "Jürgen", force).encode())
     assert command is not None
-    assert (command.value, command.seq, command.epoch, command.ttl_s, command.by) == (
-        value,
-        seq,
-        "k3f9",
-        ttl_s,
-        "Jürgen",
-    )
+    assert vars(command) == {
+        "value": value, "seq": seq, "epoch": "k3f9", "ttl_s": ttl_s, "by": "Jürgen", "force": force,
+    }  # fmt: skip

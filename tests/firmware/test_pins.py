@@ -25,9 +25,9 @@ class Pin:
         return state.value, state.why, state.seq
 
 
-def command(value: float, seq: int = 1, ttl_s: int = 60, epoch: str = "e") -> Command:
+def command(value: float, seq: int = 1, ttl_s: int = 60, epoch: str = "e", force: bool = False) -> Command:
     """Return a command."""
-    return Command(value, seq, epoch, ttl_s)
+    return Command(value, seq, epoch, ttl_s, force=force)
 
 
 def test_a_pin_has_its_boot_value_from_the_start():
@@ -144,6 +144,40 @@ def test_nothing_delays_safety():
         pin.output.command(command(1, 1, lease_s), False, 0)
         assert pin.output.tick(5 * S, down_s)
         assert pin.state() == (0, end, 1)
+
+
+def test_an_emergency_stop_does_not_wait_for_min_on():
+    """Forced towards safe: at once, also when an unforced one waits already; a pause counts from there."""
+    pin = Pin(min_on_s=100, min_off_s=50)
+    pin.output.command(command(1, 1), False, 50 * S)
+    assert pin.output.command(command(0, 2), False, 51 * S)
+    assert pin.state() == (1, "guard", 2)
+    assert pin.output.command(command(0, 3, force=True), False, 52 * S)
+    assert pin.state() == (0, "command", 3)
+    pin.output.command(command(1, 4), False, 53 * S)
+    assert not pin.output.tick(102 * S - 1, 0)
+    assert pin.output.tick(102 * S, 0)
+    assert pin.state() == (1, "command", 4)
+
+
+def test_a_fan_whose_safe_value_is_on_is_forced_on():
+    """Safe is what the pin says, not 0."""
+    pin = Pin(safe=1, boot=0, min_off_s=100)
+    assert pin.output.command(command(1, 1, force=True), False, 1 * S)
+    assert pin.state() == (1, "command", 1)
+
+
+def test_force_passes_nothing_but_the_pause_before_the_safe_value():
+    """Not min_off_s for another value, not max_on_s, not an older seq, not what is retained."""
+    pin = Pin(min_off_s=20, max_on_s=10)
+    assert pin.output.command(command(1, 1, 500, force=True), False, 1 * S)
+    assert pin.state() == (0, "guard", 1)
+    assert pin.output.tick(20 * S, 0)
+    assert not pin.output.command(command(0, 1, force=True), False, 21 * S)
+    assert pin.output.tick(30 * S, 0)
+    pin.output.command(command(1, 2, 500, force=True), False, 60 * S)
+    assert pin.state() == (0, "guard", 2)
+    assert not Pin().output.command(command(1, 1, force=True), True, 0)
 
 
 @pytest.mark.parametrize(("lease_s", "down_s", "end"), [(10, 0, "expired"), (300, 60, "link-lost")])
