@@ -110,10 +110,8 @@ def _compact(value: object) -> str:
         return json.dumps(value)
 
 
-try:
-    _dumps = json.JSONEncoder(separators=(",", ":")).encode  # CPython: made once, json.dumps makes one for each call
-except AttributeError:
-    _dumps = _compact
+# CPython: made once, json.dumps makes one for each call. MicroPython has no such class.
+_dumps = json.JSONEncoder(separators=(",", ":")).encode if hasattr(json, "JSONEncoder") else _compact
 
 
 def encode(value: object) -> bytes:
