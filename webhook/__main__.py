@@ -1,6 +1,7 @@
 """Starts the webhook: `python -m webhook`."""
 
 import sys
+from collections.abc import Sequence
 
 from contract.errors import ContractError
 from contract.topics import PIN_SET, Topics
@@ -43,9 +44,9 @@ from webhook.sole import Sole
 _READ_MOST_BYTES = 1 << 24
 
 
-def main() -> int:
+def main(argv: Sequence[str]) -> int:
     """Run until SIGTERM or SIGINT; return the exit code."""
-    settings = load("webhook", Settings, sys.argv[1:])
+    settings = load("webhook", Settings, argv)
     try:
         require(settings)
         return _serve(settings)
@@ -188,4 +189,4 @@ def _serve(settings: Settings) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import msgspec
 
 from contract.errors import ContractError
+from service.failpoints import crash_at
 from webhook.arbiter import ALERT, HIGH, PERSON, UNKNOWN, Claim, desired, ranked
 from webhook.commands import RELEASE, Commands, Pin, PinCommand, Wish
 from webhook.database import Database
@@ -322,6 +323,8 @@ class Claims:
             command = self._commands.follow(pin, wish, cause, now_s, again and pin in touched)
             if command:
                 commands.append(command)
+        if commands:
+            crash_at("claims.decided")
         return commands
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:

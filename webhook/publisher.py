@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from contract.commands import Command
 from contract.limits import MAX_BY_CHARS, MAX_COMMAND_BYTES
 from contract.topics import PIN_SET, Topics
+from service.failpoints import crash_at
 from service.mqtt import NotConnected, Publication, Session
 from webhook import metrics
 from webhook.arbiter import SAFETY
@@ -91,6 +92,8 @@ class Publisher:
 
     def send(self, commands: Sequence[PinCommand], reason: str = NEW) -> list[Sent]:
         """Send commands, without waiting; the caller holds the lock since they were decided."""
+        if commands:
+            crash_at("claims.committed")
         return [one for one in (self._send(command, reason) for command in commands) if one]
 
     def confirmed(self, sent: Sequence[Sent], timeout_s: float = 2.0) -> int:
@@ -124,6 +127,7 @@ class Publisher:
         except NotConnected:
             metrics.UNSENT.inc()
             return None
+        crash_at("command.sent")
         self._quarantine.sent(topic, publication)
         metrics.PUBLISHED.labels(RELEASED if command.value is None else reason).inc()
         return Sent(command, publication, at)
@@ -133,5 +137,6 @@ class Publisher:
             return False
         metrics.PUBACK_S.observe(time.monotonic() - sent.at)
         command = sent.command
+        crash_at("command.acknowledged")
         self.acked.append(((command.device, command.pin), command.seq, time.time()))
         return True

@@ -19,6 +19,7 @@ from prometheus_client import Gauge
 from contract.commands import BOOT, COMMAND, EXPIRED, LINK_LOST, RELEASED, decode_command
 from contract.errors import ContractError
 from service import logs
+from service.failpoints import crash_at
 from webhook import metrics, publisher
 from webhook.arbiter import SLOTS
 from webhook.claims import Claims
@@ -310,6 +311,7 @@ class Reconciler:
             for pin, seq, at_s in acked:
                 self._commands.acknowledge(pin, seq, at_s)
             delays_s = [self._commands.report(*report) for report in reports]
+        crash_at("reports.recorded")
         for delay_s in delays_s:
             if delay_s is not None:
                 metrics.REPORT_S.observe(delay_s)
