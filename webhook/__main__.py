@@ -1,6 +1,7 @@
 """Starts the webhook: `python -m webhook`."""
 
 import sys
+import time
 from collections.abc import Sequence
 
 from contract.errors import ContractError
@@ -24,6 +25,7 @@ from webhook.api.changes import change_operations
 from webhook.api.openapi import openapi_operations
 from webhook.api.pins import pin_operations
 from webhook.claims import Claims
+from webhook.clock import follow_back
 from webhook.commands import Commands, Pin
 from webhook.database import Database
 from webhook.facts import Facts
@@ -106,6 +108,8 @@ def _serve(settings: Settings) -> int:
         log_s=settings.log_days * 86400,
         log_changes=settings.log_changes,
     )
+    if step_s := follow_back(database, claims, time.time()):
+        log.warning("clock was set back while no webhook ran", step_s=round(step_s, 1))
     sender = Publisher(session, topics, database, quarantine)
     bridges = Bridges(settings, topics, database, commands)
     reconciler = Reconciler(

@@ -210,6 +210,25 @@ def test_what_is_retained_does_not_say_that_the_device_is_there(stage: Stage) ->
     assert stage.twin.online
 
 
+def test_a_retained_report_does_not_say_that_a_command_has_ended(stage: Stage) -> None:
+    """The device was switched on and lost its link before it said so: what the broker keeps of it is older."""
+    stage.begin(engaged=True)
+    stage.says("OFF", retained=True)
+    assert OFF in stage.twin.settle()
+    assert OFF in stage.there()
+    stage.says("OFF")
+    assert OFF not in stage.there()
+
+
+def test_what_a_later_declaration_switches_elsewhere_is_gone() -> None:
+    """A pin that is at another relay now leaves the one where it was; its guards are no other place."""
+    before, after = Stage("kind: tasmota, topic: k", "relay: 1"), Stage("kind: tasmota, topic: k", "relay: 2")
+    guarded = Stage("kind: tasmota, topic: k", "relay: 1, max_on_s: 60")
+    moved = Stage("kind: tasmota, topic: elsewhere", "relay: 1")
+    gone = [before.declared.gone_in(one) for one in (after.declared, guarded.declared, moved.declared, None)]
+    assert gone == [["p"], [], ["p"], ["p"]]
+
+
 def test_a_pin_that_nobody_reports_is_thought_to_be_what_it_was_told() -> None:
     """And its info says so."""
     stage = Stage("kind: custom", "topic: x/set, payload: 'level={value}', safe: 5")
@@ -226,7 +245,7 @@ def test_a_device_that_is_declared_no_more_is_made_safe_and_forgotten(stage: Sta
     """Its topics at Pinloop are cleared; its own get the safe value and nothing else."""
     stage.there()
     stage.ask(1)
-    assert stage.twin.retire() == [
+    assert stage.twin.retire(["p"]) == [
         OFF,
         Message("pinloop/d/pin/p/state", b"", True),
         Message("pinloop/d/info", b"", True),

@@ -85,10 +85,13 @@ class Bridge:
         self._thread.join(timeout=5)
         self._session.stop()
 
-    def retire(self, names: Iterable[str]) -> None:
-        """End devices that are declared no more: their pins to the safe value, and nothing of them stays retained."""
+    def retire(self, devices: Mapping[str, Device]) -> None:
+        """End the pins that are declared no more, or elsewhere: they get the safe value there, and nothing is left."""
+        ended = {name: device.gone_in(devices.get(name)) for name, device in self.devices.items()}
         with self._lock:
-            sent = self._publish([message for name in names for message in self._twins[name].retire()])
+            sent = self._publish(
+                [one for name, pins in ended.items() if pins for one in self._twins[name].retire(pins)]
+            )
         deadline = time.monotonic() + _RETIRE_S
         for publication in sent:
             publication.wait(max(0.0, deadline - time.monotonic()))
@@ -171,7 +174,7 @@ class Bridges:
         if dict(devices) == dict(old.devices if old else {}):
             return
         if old:
-            old.retire(old.devices.keys() - devices.keys())
+            old.retire(devices)
             old.stop()
         self.quarantine.pardon()
         self._bridge = (

@@ -92,6 +92,14 @@ class Device:
     firmware: Firmware = field(compare=False)
     declared: tuple[tuple[str, str], ...] = ()
 
+    def gone_in(self, later: "Device | None") -> list[str]:
+        """Return the pins that are not switched in the same way in a later declaration of the device."""
+        if later is None or (later.kind, later.declared) != (self.kind, self.declared):
+            return list(self.pins)
+        return [
+            name for name, pin in self.pins.items() if name not in later.pins or later.pins[name].where != pin.where
+        ]
+
 
 def pin_reader(pin: str, value: Callable[[bytes], float]) -> Read:
     """Return what reads a topic that is about one pin only."""

@@ -140,11 +140,12 @@ class Twin:
             for message in self._release(pin, held, expired=True)
         ]
 
-    def retire(self) -> list[Message]:
-        """Return what ends the device at Pinloop: its pins are safe, and nothing of it stays retained."""
-        safe = [message for pin, held in self._pins.items() for message in self._release(pin, held, expired=False)]
+    def retire(self, pins: Iterable[str]) -> list[Message]:
+        """Return what ends these pins at Pinloop: they are safe, and nothing of the device stays retained."""
+        ended = {pin: self._pins[pin] for pin in pins}
+        safe = [message for pin, held in ended.items() for message in self._release(pin, held, expired=False)]
         ours = [message for message in safe if not message.topic.startswith(self._topics.prefix + "/")]
-        gone = [self._topics.build(PIN_STATE, self.device.name, pin) for pin in self._pins]
+        gone = [self._topics.build(PIN_STATE, self.device.name, pin) for pin in ended]
         gone += [self._topics.build(kind, self.device.name) for kind in (INFO, STATUS)]
         return ours + [Message(topic, b"", retain=True) for topic in gone]
 
@@ -176,7 +177,8 @@ class Twin:
     def _report(self, one: Heard, retained: bool) -> list[Message]:
         held = self._pins[one.pin]
         held.reported = one.value
-        if held.command is None and one.value == self.device.pins[one.pin].safe:
+        # A retained report may be older than a command that was followed, and never reported because the link went.
+        if held.command is None and not retained and one.value == self.device.pins[one.pin].safe:
             held.engaged = False
         if self.online or retained:  # what is retained does not say that the device is still there
             return self._state(one.pin)

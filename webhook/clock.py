@@ -1,0 +1,32 @@
+"""The clock that was put back while the webhook was not running: a board without a battery, a wrong RTC.
+
+Nobody saw the step, but what was stored last cannot lie ahead. Left as it is, a
+`min_on_s` would keep its pin on, and a person's claim would last, until the
+clock has caught up; `max_on_s` would count from a moment that is still to come.
+"""
+
+from webhook.claims import Claims
+from webhook.database import Database
+
+__all__ = ["follow_back"]
+
+_STEP_S = 2.0
+# Times of what has happened, each moved by `Claims.shift`: a step is found once.
+_HAPPENED = (
+    "SELECT max(at_s) FROM (SELECT max(at_s) AS at_s FROM commands UNION SELECT max(seen_s) FROM alerts"
+    " UNION SELECT max(switched_s) FROM guards UNION SELECT max(at_s) FROM starts)"
+)
+
+
+def follow_back(database: Database, claims: Claims, now_s: float) -> float:
+    """Move what is stored to the clock as it is now; return by how many seconds, 0 when nothing lies ahead of it.
+
+    Called before the first claim is looked at. The time in between is not known: claims and guards go on where they
+    were when something was stored last.
+    """
+    with database.transaction() as connection:
+        newest_s = connection.execute(_HAPPENED).fetchone()[0]
+        if newest_s is None or newest_s <= now_s + _STEP_S:
+            return 0.0
+        claims.shift(now_s - newest_s)
+        return float(now_s - newest_s)
