@@ -174,6 +174,8 @@ class App:
             for output in self._states:
                 if output.tick(now_ms, down_s):
                     self._publish_state(output)
+                if output.is_kept():
+                    self._supervisor.check_in("broker")  # no broker for too long is no reason to let go of it
             if self._client.connected and not self._wifi.check():
                 self._client.drop("no Wi-Fi")
             self._supervisor.check_in("pins")

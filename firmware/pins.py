@@ -72,6 +72,10 @@ class Output:
         """Return what the pin is; `guard` while a guard keeps it from what is wanted."""
         return State(self.value, self.seq, self._why if self.value == self._wanted else GUARD)
 
+    def is_kept(self) -> bool:
+        """Tell whether the pin holds a value that a restart would end."""
+        return bool(self.limits["hold"]) and self.value != self.limits["boot"]
+
     def command(self, command: Command, retained: bool, now_ms: int) -> bool:
         """Follow a command; return whether there is a state to report.
 

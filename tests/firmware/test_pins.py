@@ -56,6 +56,19 @@ def test_a_pin_with_hold_keeps_its_value():
     assert pin.state() == (1, "command", 1)
 
 
+def test_a_pin_with_hold_is_kept_while_a_restart_would_switch_it():
+    """The device does not restart for want of a broker then."""
+    pin = Pin(hold=True)
+    assert not pin.output.is_kept()
+    pin.output.command(command(1, 1, 1), False, 0)
+    assert pin.output.is_kept()
+    pin.output.release(1)
+    assert not pin.output.is_kept()
+    other = Pin()
+    other.output.command(command(1, 1, 1), False, 0)
+    assert not other.output.is_kept()
+
+
 def test_a_lost_link_ends_the_lease():
     """When it comes back, the same command is not followed again; a newer one is."""
     pin = Pin(link_lost_s=5)

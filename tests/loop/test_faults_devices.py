@@ -92,6 +92,27 @@ def test_a_board_behind_a_silent_link_is_safe_in_time_and_follows_again(
 
 
 @pytest.mark.long
+def test_a_board_without_a_broker_does_not_restart_while_a_pin_is_to_hold(
+    make: Any, client: Client, broker: Broker
+) -> None:
+    """Its restart would end what the pin was told to keep; released, it restarts as every board does."""
+    device = make("lights", link_limit_s=1)
+    device.config["pins"]["red"]["hold"] = True
+    powered(device, client)
+    client.publish(device.topic("pin/red/set"), "1")
+    until(lambda: device.pin(RED) == "1", 5, "the pin is on")
+    broker.stop()
+    until(lambda: device.text().count("link:") >= 5, 20, "tries for longer than the limit")
+    assert (device.starts(), device.pin(RED)) == (1, "1")
+    broker.start()
+    until(client.client.is_connected, 10, "the client is back")
+    client.publish(device.topic("pin/red/set"), "0", retain=True)
+    until(lambda: device.pin(RED) == "0", 20, "the pin is off")
+    broker.stop()
+    until(lambda: device.starts() == 2, 20, "it restarts")
+
+
+@pytest.mark.long
 def test_a_link_that_flaps_every_second_switches_nothing_and_makes_no_storm(
     make: Any, webhook: Any, client: Client, broker: Broker, record_property: Callable[[str, object], None]
 ) -> None:
