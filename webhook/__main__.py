@@ -96,7 +96,7 @@ def _serve(settings: Settings) -> int:
 
     commands = Commands(database, settings.ttl_s, observed.reported_seq, dry_run)
     limits = {pin: config.limits for pin, config in configured.items()}
-    holds = Holds(database, commands, observed, limits, settings.ttl_s, dry_run)
+    holds = Holds(database, commands, observed, limits, settings.ttl_s, dry_run, lambda: reconciler.adopted)
     claims = Claims(
         database,
         commands,

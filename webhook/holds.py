@@ -61,6 +61,7 @@ class Holds:
         limits: of the pins file, by pin; the devices' own are added to them.
         lease_s: the longest lease: a device that hears nothing for so long is at its safe value.
         dry_run: whether a pin's commands are only decided.
+        heard: whether the broker has told by now what the devices report: until then any other pin may be on.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Holds:
         limits: Mapping[Pin, Limits],
         lease_s: float,
         dry_run: Callable[[Pin], bool] = lambda _pin: False,
+        heard: Callable[[], bool] = lambda: True,
     ) -> None:
         self._connection = database.connection
         self._commands = commands
@@ -78,6 +80,7 @@ class Holds:
         self._limits = limits
         self._lease_s = lease_s
         self._dry_run = dry_run
+        self._heard = heard
         with database.transaction():
             # What waited is judged anew at once: the limits may have changed while we were away.
             self._connection.execute("UPDATE guards SET look_s = 0 WHERE held_by != '' AND held_by != ?", (MAX_ON,))
@@ -260,6 +263,8 @@ class Holds:
         return None
 
     def _may_be_on(self, pin: Pin, asked_on: bool, past: Past, now_s: float) -> bool:
+        if not self._heard():
+            return True
         reported = self._observed.reported.get(pin)
         declared = self._observed.pins.get(pin[0], {}).get(pin[1], {})
         return may_be_on(

@@ -263,6 +263,14 @@ def test_used_signatures_are_bounded_and_forgotten_when_their_time_is_over(tmp_p
     assert Replays(path, 101).first_use(marks[4], 200, 101) is False
 
 
+def test_a_disk_that_takes_nothing_refuses_no_signature(tmp_path: Path):
+    """The alert may be the one that switches a pump off; only a restart forgets its signature."""
+    used = Replays(tmp_path / "used", 0)
+    (tmp_path / "used.tmp").mkdir()  # so that the file cannot be written anew
+    assert used.first_use(b"\0" * 32, 1000, 500)
+    assert not used.first_use(b"\0" * 32, 1000, 501)
+
+
 def test_one_signature_in_many_threads_is_used_once(tmp_path: Path):
     """Two copies of a request that arrive together."""
     replays = Replays(tmp_path / "used", 0)

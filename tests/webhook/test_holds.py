@@ -28,6 +28,7 @@ class Guarded:
     path: Path
     limits: dict[Pin, Limits]
     now_s: float = NOW_S
+    heard: bool = True
 
     def open(self) -> "Guarded":
         self.database = Database(self.path)
@@ -35,7 +36,7 @@ class Guarded:
         self.observed.pins["pump"] = {"main": {"safe": 0}, "back": {"safe": 0}}
         self.observed.status["pump"] = "online"
         self.commands = Commands(self.database, LEASE_S)
-        self.holds = Holds(self.database, self.commands, self.observed, self.limits, LEASE_S)
+        self.holds = Holds(self.database, self.commands, self.observed, self.limits, LEASE_S, heard=lambda: self.heard)
         self.claims = Claims(self.database, self.commands, self.observed.safe, {}, 300, holds=self.holds)
         return self
 
@@ -269,6 +270,19 @@ def test_two_alerts_that_want_both_switch_one(guarded: Callable[..., Guarded]) -
     commands = pump.claims.notify(said, pump.now_s)[1]
     assert [(one.pin, one.value) for one in commands] == [("back", 1)]
     assert pump.held(MAIN) == ("exclusive_with", None)
+
+
+def test_an_exclusive_pin_waits_until_the_broker_has_been_heard(guarded: Callable[..., Guarded]) -> None:
+    """The other may be on: a hand at its button, or a database that was lost. Both must not be on even for a moment."""
+    pump = guarded(EXCLUSIVE["main"], EXCLUSIVE["back"])
+    pump.heard = False
+    pump.fire("a")
+    assert (pump.value(), pump.held()) == (None, ("exclusive_with", None))
+    pump.report(BACK, 1)
+    pump.heard = True
+    assert pump.later(1) == []
+    pump.report(BACK, 0)
+    assert [one.value for one in pump.later(1)] == [1]
 
 
 def test_pins_that_become_exclusive_while_both_are_on_are_separated(guarded: Callable[..., Guarded]) -> None:

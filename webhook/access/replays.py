@@ -59,7 +59,10 @@ class Replays:
             if signature in self._until_s:
                 return False
             if now_s >= self._next_sweep_s or len(self._until_s) >= self._most:
-                self._sweep(now_s)
+                try:
+                    self._sweep(now_s)
+                except OSError as error:  # as below
+                    self._log.error("used signatures are not forgotten in their file", error=str(error))
             if len(self._until_s) >= self._most:
                 raise Full
             self._until_s[signature] = until_s
