@@ -42,14 +42,24 @@ function times(root = document) {
 // --- parts: fetched again when they change, merged so that focus, open details and half-made choices stay ------------
 const kind = (node) => node.nodeName + "#" + (node.id ?? "") + "." + (node.classList?.[0] ?? "");
 
+// The node that becomes `node`: the first of its kind from `at` on. What stands before it goes; so a text, of which
+// there is always another one, is only looked for at `at`, and nothing that stays is passed over.
+function matching(node, at, staying) {
+  for (; at; at = at.nextSibling) {
+    if (kind(at) === kind(node)) return at;
+    if (node.nodeType === Node.TEXT_NODE || staying.has(kind(at))) return null;
+  }
+  return null;
+}
+
 function merge(from, to) {
   if (from.nodeType === Node.TEXT_NODE) { if (from.data !== to.data) from.data = to.data; return; }
   for (const { name, value } of [...to.attributes]) if (from.getAttribute(name) !== value && name !== "hidden") from.setAttribute(name, value);
   for (const { name } of [...from.attributes]) if (!to.hasAttribute(name) && name !== "open" && name !== "hidden") from.removeAttribute(name);
   let at = from.firstChild;
+  const staying = new Set([...to.childNodes].filter((node) => node.id).map(kind));
   for (const node of [...to.childNodes]) {
-    let match = at;
-    while (match && kind(match) !== kind(node)) match = match.nextSibling;
+    const match = matching(node, at, staying);
     if (!match) { from.insertBefore(node, at); continue; }
     while (at !== match) { const gone = at; at = at.nextSibling; gone.remove(); }
     merge(at, node);

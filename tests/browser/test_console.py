@@ -63,6 +63,17 @@ def test_a_pin_is_switched_and_released_with_the_keyboard(page: Any, hub: Runnin
     until(lambda: page.locator(f"{RED} .release").count() == 0)
 
 
+def test_a_line_that_comes_or_goes_leaves_the_focus_where_it_was(page: Any, lights: Board) -> None:
+    """Somebody may be about to press the button: what stays is the same element as before."""
+    page.locator(f"{RED} button[value='1']").focus()
+    lights.send("status", "offline", retain=True)
+    page.wait_for_selector(f"{RED} .differs")
+    assert page.evaluate("document.activeElement.id") == "v1-lights--red"
+    lights.send("status", "online", retain=True)
+    page.wait_for_selector(f"{RED} .differs", state="detached")
+    assert page.evaluate("document.activeElement.id") == "v1-lights--red"
+
+
 def test_until_takes_a_time_of_day(page: Any, hub: RunningHub, lights: Board) -> None:
     """The field appears with the choice and is filled in; the claim ends then."""
     page.select_option(f"{RED} select", "until")
