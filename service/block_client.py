@@ -18,11 +18,13 @@ from paho.mqtt import MQTTException
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 
+from service.flights import Flights
 from service.packets import MOST_PACKET_BYTES, PUBLISH, Malformed, Received, Scanner, header
 
 __all__ = ["BlockClient", "unusable"]
 
 _BLOCK_BYTES = 262144
+_PUBACK = PacketTypes.PUBACK << 4
 # TLS gives one record (16 KB) a call. Between so many calls paho writes and looks at its keepalive.
 _BLOCKS_PER_TURN = 16
 _PAUSE_S = 0.1
@@ -68,6 +70,7 @@ class BlockClient(paho.Client):
 
     Attributes:
         link: the number of the connection, put into every message; whoever owns the client counts.
+        flights: the messages of ours that paho knows nothing of; whoever owns the client ends them with the connection.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class BlockClient(paho.Client):
     ) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, **options)
         self.link = 0
+        self.flights = Flights()
         self._deliver = deliver
         self._room = room
         self._scanner = Scanner()
@@ -87,9 +91,9 @@ class BlockClient(paho.Client):
         self._skip_bytes = 0
         return super().reconnect()
 
-    def acknowledge(self, packets: bytes) -> None:
-        """Send PUBACK (or PUBCOMP) packets as one; from any thread."""
-        self._packet_queue(PacketTypes.PUBACK << 4, packets, 0, 0)
+    def send(self, packets: bytes) -> None:
+        """Send whole packets, of which paho knows nothing, as one; from any thread."""
+        self._packet_queue(_PUBACK, packets, 0, 0)
 
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002  (paho's signature)
         """Read what there is; called by paho when the socket is readable."""
@@ -158,6 +162,9 @@ class BlockClient(paho.Client):
             if start + min(length, MOST_PACKET_BYTES) > len(data):
                 break
             stop = start + length
+            if data[at] == _PUBACK and length == 2 and self.flights.landed(data[start] << 8 | data[start + 1]):
+                at = stop
+                continue
             rc = self._other(data[at], data[start : min(stop, start + MOST_PACKET_BYTES)], received_ns, length)
             if rc or self._sock is not sock:  # a callback has disconnected
                 return rc

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -24,10 +24,11 @@ from prometheus_client import Counter, Gauge
 from service import logs, tls
 from service.block_client import BlockClient, unusable
 from service.errors import SettingsError
+from service.flights import Outgoing
 from service.packets import Received, acknowledgements
 from service.settings import MqttSettings
 
-__all__ = ["Batches", "Message", "NotConnected", "Publication", "Session"]
+__all__ = ["Batches", "Message", "NotConnected", "Outgoing", "Publication", "Session"]
 
 Message = paho.MQTTMessage
 
@@ -62,14 +63,18 @@ class NotConnected(Exception):  # noqa: N818  (a state, like queue.Empty)
     """There is no connection: nothing was sent, and nothing is queued for later."""
 
 
-class Publication:
+class Publication(Protocol):
     """A message on its way to the broker."""
 
+    def wait(self, timeout_s: float) -> bool:
+        """Return whether the broker's PUBACK came (QoS 0: whether it was written) within `timeout_s` seconds."""
+
+
+class _PahoPublication:
     def __init__(self, info: paho.MQTTMessageInfo) -> None:
         self._info = info
 
     def wait(self, timeout_s: float) -> bool:
-        """Return whether the broker's PUBACK came (QoS 0: whether it was written) within `timeout_s` seconds."""
         try:
             self._info.wait_for_publish(timeout_s)
         except (RuntimeError, ValueError):  # the connection went away under it
@@ -89,7 +94,8 @@ class Session:
         on_connected: called on the network thread after the subscriptions were sent.
         on_disconnected: called on the network thread when the connection ends.
         persistent: the broker keeps the session and queues QoS 1 messages while the service is away.
-        max_inflight: most QoS 1 messages of ours without PUBACK.
+        max_inflight: most QoS 1 messages of ours without PUBACK, unless it is fast.
+        fast: read and write many messages at once, where this paho-mqtt allows it; `on_message` gets a `Received`.
 
     Attributes:
         client_id: by which the broker knows it.
@@ -105,12 +111,13 @@ class Session:
         name: str,
         *,
         subscriptions: Sequence[tuple[str, int]] = (),
-        on_message: Callable[[Message], None] | None = None,
+        on_message: Callable[[Any], None] | None = None,
         batches: Batches | None = None,
         on_connected: Callable[[], None] | None = None,
         on_disconnected: Callable[[], None] | None = None,
         persistent: bool = False,
         max_inflight: int = 1000,
+        fast: bool = False,
     ) -> None:
         self.address = f"{settings.mqtt_host}:{settings.mqtt_port}"
         self.refusal = ""
@@ -126,7 +133,7 @@ class Session:
         self._stopping = False
         self._accepted = False  # the broker has accepted the connection; it may not have granted the subscriptions yet
         self._log = logs.get("mqtt")
-        self._batches = batches
+        self._batches = Batches(self._deliver_each, lambda _timeout_s: True) if fast else batches
         self._link = 0  # the number of the connection
         self._acking = threading.Lock()
         self.client_id = f"{settings.mqtt_prefix.replace('/', '-')}-{name}"
@@ -178,12 +185,29 @@ class Session:
         Raises:
             NotConnected: there is no connection; the caller knows better than a hidden queue what is still true later.
         """
+        if qos == 1 and isinstance(self._client, BlockClient):
+            return self.publish_all([Outgoing(topic, payload, retain)])[0]
         if not self.connected:
             raise NotConnected(self.problem())
         info = self._client.publish(topic, payload, qos, retain)
         if info.rc == MQTTErrorCode.MQTT_ERR_NO_CONN:
             raise NotConnected(self.problem())
-        return Publication(info)
+        return _PahoPublication(info)
+
+    def publish_all(self, messages: Sequence[Outgoing]) -> Sequence[Publication]:
+        """Send messages at QoS 1, in their order; for a session with `fast` they leave as one.
+
+        Raises:
+            NotConnected: there is no connection; nothing was sent, unless it ended between two of them.
+        """
+        if not isinstance(self._client, BlockClient):
+            return [self.publish(one.topic, one.payload, 1, one.retain) for one in messages]
+        with self._acking:  # the connection does not change meanwhile
+            if not self.connected:
+                raise NotConnected(self.problem())
+            packets, flights = self._client.flights.depart(messages)
+            self._client.send(packets)
+        return flights
 
     def ack(self, received: Iterable[Received]) -> None:
         """Acknowledge messages that came in batches, in the order in which they came; from any thread.
@@ -194,7 +218,7 @@ class Session:
         with self._acking:  # a connection that ends meanwhile takes with it what it has not sent
             if isinstance(self._client, BlockClient):
                 if packets := acknowledgements(received, self._link):
-                    self._client.acknowledge(packets)
+                    self._client.send(packets)
                 return
             for one in received:
                 if one.link == self._link:
@@ -220,6 +244,7 @@ class Session:
             self._link += 1
             if isinstance(self._client, BlockClient):
                 self._client.link = self._link
+                self._client.flights.lost()
 
     def _back_off(self) -> None:
         # paho doubles the delay without jitter: a fleet of services would come back in step. Giving it our own
@@ -324,6 +349,13 @@ class Session:
         batches.deliver(
             [Received(topic, payload, message.retain, message.qos, message.mid, self._link, time.time_ns())]
         )
+
+    def _deliver_each(self, received: list[Received]) -> None:
+        """Hand messages to `on_message`, one by one, and acknowledge them."""
+        if self._handle:
+            for one in received:
+                self._guarded(self._handle, one)
+        self.ack(received)
 
     def _guarded(self, function: Callable[..., object], *args: Any) -> None:
         try:

@@ -88,6 +88,7 @@ def _serve(settings: Settings) -> int:
         on_message=observed.message,
         on_connected=lambda: reconciler.connection_stands(),
         on_disconnected=disconnected,
+        fast=True,
     )
     sole = Sole(session.client_id, lambda: reconciler.adopted, stop.set)
 

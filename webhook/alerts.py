@@ -8,7 +8,9 @@ sent.
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from service import logs
@@ -16,7 +18,7 @@ from webhook import metrics
 from webhook.claims import Claims, Result
 from webhook.commands import PinCommand
 from webhook.database import Database
-from webhook.dialects import IGNORED, Notification, decode
+from webhook.dialects import IGNORED, Body, decode
 from webhook.problems import Refusal
 from webhook.publisher import Publisher, Sent
 from webhook.together import Together
@@ -24,22 +26,30 @@ from webhook.together import Together
 __all__ = ["Alerts"]
 
 _MOST_ALERTS = 20_000  # of one body; a second of work
+_PUBACK_S = 2.0  # the longest wait for the broker
 _MOST_TRUNCATED = 1_000_000  # what a sender says is not always a number that can be counted
 
 
 class _Asked(NamedTuple):
     """What a body notifies of, and when it came."""
 
-    notifications: list[Notification]
+    body: Body
     now_s: float
 
 
-class _Taken(NamedTuple):
-    """What became of a body."""
+@dataclass(slots=True)
+class _Taken:
+    """What became of a body.
 
+    Attributes:
+        published: how many of its commands the broker has acknowledged.
+    """
+
+    body: Body
     results: list[Result]
     commands: list[PinCommand]
-    sent: list[Sent]
+    sent: list[Sent] = field(default_factory=list)
+    published: int = 0
 
 
 class Alerts:
@@ -54,7 +64,7 @@ class Alerts:
         self._claims = claims
         self._sender = sender
         self._legacy_actuate = legacy_actuate
-        self._together = Together(self._take)
+        self._together = Together(self._take, self._finish)
         self._log = logs.get("alerts")
 
     def receive(self, body: bytes) -> dict[str, Any]:
@@ -65,45 +75,53 @@ class Alerts:
             Refusal: it holds too many alerts.
             sqlite3.Error: it could not be committed; nothing was done.
         """
-        started = time.perf_counter()
         now_s = time.time()
         decoded = decode(body, now_s, self._legacy_actuate)
         if len(decoded.notifications) > _MOST_ALERTS:
             raise Refusal(413, "alerts", f"alerts: are {len(decoded.notifications)}, more than {_MOST_ALERTS}")
-        taken = self._together.ask(_Asked(decoded.notifications, now_s))
-        results, commands = taken.results, taken.commands
-        published = self._sender.confirmed(taken.sent)
-        for result in results:
-            metrics.ALERTS.labels(decoded.dialect, result.outcome).inc()
-            if result.outcome == IGNORED:
-                self._log.info("alert ignored", alert=result.name, reason=result.reason)
-        metrics.TRUNCATED.inc(min(max(decoded.truncated, 0), _MOST_TRUNCATED))
-        self._log.info(
-            "alerts taken in",
-            dialect=decoded.dialect,
-            alerts=len(results),
-            commands=len(commands),
-            published=published,
-            took_ms=round((time.perf_counter() - started) * 1000, 2),
-        )
+        taken = self._together.ask(_Asked(decoded, now_s))
         answer: dict[str, Any] = {
             "ok": True,
             "results": [
                 {"fingerprint": one.fingerprint, "outcome": one.outcome, "targets": one.targets, "reason": one.reason}
-                for one in results
+                for one in taken.results
             ],
-            "published": published,
+            "published": taken.published,
         }
-        if published < len(commands):
+        left = len(taken.commands) - taken.published
+        if left:
             answer["note"] = (
-                f"{len(commands) - published} commands are stored and not yet acknowledged by the broker; "
-                "they are sent again by themselves"
+                f"{left} commands are stored and not yet acknowledged by the broker; they are sent again by themselves"
             )
         return answer
 
     def _take(self, asked: Sequence[_Asked]) -> list[_Taken]:
         """Commit what several bodies say, in one transaction, and send what follows."""
         with self._database.lock:
-            with self._database.transaction():
-                noted = [self._claims.notify(one.notifications, one.now_s) for one in asked]
-            return [_Taken(results, commands, self._sender.send(commands)) for results, commands in noted]
+            noted = self._claims.notify_all([(one.body.notifications, one.now_s) for one in asked])
+            taken = [_Taken(one.body, *what) for one, what in zip(asked, noted, strict=True)]
+            whose = {(command.device, command.pin): one for one in taken for command in one.commands}
+            for sent in self._sender.send([command for one in taken for command in one.commands]):
+                whose[sent.command.device, sent.command.pin].sent.append(sent)
+        return taken
+
+    def _finish(self, taken: Sequence[_Taken]) -> None:
+        """Wait for the broker, and count."""
+        deadline_s = time.monotonic() + _PUBACK_S
+        outcomes: Counter[tuple[str, str]] = Counter()
+        for one in taken:
+            one.published = self._sender.confirmed(one.sent, max(0.0, deadline_s - time.monotonic()))
+            metrics.TRUNCATED.inc(min(max(one.body.truncated, 0), _MOST_TRUNCATED))
+            for result in one.results:
+                outcomes[one.body.dialect, result.outcome] += 1
+                if result.outcome == IGNORED:
+                    self._log.info("alert ignored", alert=result.name, reason=result.reason)
+        for (dialect, outcome), count in outcomes.items():
+            metrics.ALERTS.labels(dialect, outcome).inc(count)
+        self._log.info(
+            "alerts taken in",
+            bodies=len(taken),
+            alerts=sum(len(one.results) for one in taken),
+            commands=sum(len(one.commands) for one in taken),
+            published=sum(one.published for one in taken),
+        )

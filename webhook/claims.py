@@ -20,9 +20,12 @@ from webhook.dialects import IGNORED, RESOLVED, Notification
 from webhook.episodes import CLAIMED, RENEWED, WITHDRAWN, judge
 from webhook.holds import Holds
 from webhook.routes import targets_of
+from webhook.sheet import Sheet
 from webhook.targets import Target
 
 __all__ = ["Claims", "Result"]
+
+_json = msgspec.json.Encoder().encode
 
 # Alerts that were not heard of for a week are forgotten, with the wish for the safe value that they may have left.
 _FORGET_ALERTS_S = 7 * 86400
@@ -79,15 +82,38 @@ class Claims:
 
     def notify(self, notifications: Sequence[Notification], now_s: float) -> tuple[list[Result], list[PinCommand]]:
         """Apply notifications; return what became of each, and the commands to send."""
+        return self.notify_all([(notifications, now_s)])[0]
+
+    def notify_all(
+        self, asked: Sequence[tuple[Sequence[Notification], float]]
+    ) -> list[tuple[list[Result], list[PinCommand]]]:
+        """Apply several bodies, each with when it came, in their order, as one change; return the same for each.
+
+        A pin follows what all of them leave: what one asks for and the next takes back is never commanded.
+        """
+        if not asked:
+            return []
         touched: dict[Pin, str] = {}
+        last: dict[Pin, int] = {}  # pin -> the last body that touched it, to which its command counts
+        results: list[list[Result]] = []
         with self._database.transaction():
-            results = [self._note(notification, now_s, touched) for notification in notifications]
-            return results, self._settle(touched, now_s)
+            sheet = Sheet(self._database, [one.fingerprint for notifications, _ in asked for one in notifications])
+            for number, (notifications, now_s) in enumerate(asked):
+                causes: dict[Pin, str] = {}
+                results.append([self._note(one, now_s, sheet, causes) for one in notifications])
+                touched |= causes
+                last |= dict.fromkeys(causes, number)
+            sheet.write()
+            commands = self._settle(touched, max(now_s for _, now_s in asked))
+        sent: list[list[PinCommand]] = [[] for _ in asked]
+        for command in commands:
+            sent[last.get((command.device, command.pin), 0)].append(command)
+        return list(zip(results, sent, strict=True))
 
     def hold(self, claim: Claim, now_s: float) -> list[PinCommand]:
         """Store a person's claim in place of the one that they had on the pin; return the commands to send."""
         with self._database.transaction():
-            self._put(claim)
+            self._connection.execute("REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)", claim)
             return self._settle({(claim.device, claim.pin): f"set by {claim.source}"}, now_s)
 
     def let_go(self, pin: Pin, now_s: float) -> list[PinCommand]:
@@ -191,7 +217,7 @@ class Claims:
     def of(self, pin: Pin) -> list[Claim]:
         """Return the active claims on `pin`, the one that wins first."""
         with self._database.lock:
-            return ranked(self._on(pin), self._preferences.get(pin, HIGH))
+            return ranked(self._on([pin])[pin], self._preferences.get(pin, HIGH))
 
     def by_pin(self) -> dict[Pin, list[Claim]]:
         """Return the active claims of every pin that has some, the one that wins first."""
@@ -214,13 +240,12 @@ class Claims:
                 most_ended,
             )
 
-    def _note(self, notification: Notification, now_s: float, touched: dict[Pin, str]) -> Result:
+    def _note(self, notification: Notification, now_s: float, sheet: Sheet, touched: dict[Pin, str]) -> Result:
         """Apply one notification and add the pins whose claims changed to `touched` (pin -> cause)."""
-        rows = self._rows("SELECT starts_at, status FROM alerts WHERE fingerprint = ?", notification.fingerprint)
+        known = sheet.known(notification.fingerprint)
         # A start in our future is of a clock that has been set back since: it orders nothing any more, and must not
         # make the end of an alert stale.
-        known = rows and rows[0]["starts_at"] <= now_s
-        outcome = judge((rows[0]["starts_at"], rows[0]["status"]) if known else None, notification)
+        outcome = judge(known if known and known[0] <= now_s else None, notification)
         reason, slot = notification.reason, ALERT
         targets: list[Target] = []
         if outcome in (CLAIMED, RENEWED, WITHDRAWN, UNKNOWN):
@@ -234,8 +259,8 @@ class Claims:
                 strange = [f"{one.device}/{one.pin}" for one in targets if self._safe((one.device, one.pin)) is None]
                 reason = f"no device has described {', '.join(strange)}" if strange else reason
             if outcome != IGNORED:
-                self._assert(notification, outcome, targets, slot, now_s, touched)
-            self._remember(notification, outcome, reason, targets, now_s)
+                self._assert(notification, outcome, targets, slot, now_s, sheet, touched)
+            _remember(notification, outcome, reason, targets, now_s, sheet)
         shown = [str(target) for target in targets]
         return Result(notification.fingerprint, notification.name, outcome, shown, reason)
 
@@ -246,18 +271,17 @@ class Claims:
         targets: list[Target],
         slot: str,
         now_s: float,
+        sheet: Sheet,
         touched: dict[Pin, str],
     ) -> None:
         """Make the alert's claims what the notification says: a claim per target, wishes for safe values, or none."""
         owner = notification.fingerprint
         cause = f"{notification.name}: {outcome}"
         wanted = {(target.device, target.pin): target.value for target in targets if outcome != WITHDRAWN}
-        for row in self._rows("SELECT device, pin FROM claims WHERE owner = ?", owner):
-            touched[row["device"], row["pin"]] = cause
-            if (row["device"], row["pin"]) not in wanted:
-                self._connection.execute(
-                    "DELETE FROM claims WHERE device = ? AND pin = ? AND owner = ?", (row["device"], row["pin"], owner)
-                )
+        for pin in sheet.pins_of(owner):
+            touched[pin] = cause
+            if pin not in wanted:
+                sheet.drop(pin, owner)
         for pin, value in wanted.items():
             touched[pin] = cause
             if outcome == UNKNOWN:
@@ -265,37 +289,18 @@ class Claims:
             else:
                 until_s = now_s + self._claim_ttl_s
                 claim = Claim(*pin, owner, value, slot, notification.name, notification.starts_at, until_s)
-            self._put(claim)
+            sheet.put(claim)
 
-    def _remember(
-        self, notification: Notification, outcome: str, reason: str, targets: list[Target], now_s: float
-    ) -> None:
-        self._connection.execute(
-            "REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                notification.fingerprint,
-                notification.name,
-                msgspec.json.encode(notification.labels).decode(),
-                msgspec.json.encode(notification.annotations).decode(),
-                notification.starts_at,
-                notification.status,
-                outcome,
-                reason,
-                msgspec.json.encode([str(target) for target in targets]).decode(),
-                now_s,
-                notification.sender,
-            ),
-        )
+    def _on(self, pins: Iterable[Pin]) -> dict[Pin, list[Claim]]:
+        """Return the claims on each of the pins."""
+        found: dict[Pin, list[Claim]] = {pin: [] for pin in pins}
+        for row in self._database.among("claims.*", "claims", ("device", "pin"), list(found)):
+            found[row["device"], row["pin"]].append(Claim(*row))
+        return found
 
-    def _put(self, claim: Claim) -> None:
-        self._connection.execute("REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)", claim)
-
-    def _on(self, pin: Pin) -> list[Claim]:
-        return [Claim(*row) for row in self._rows("SELECT * FROM claims WHERE device = ? AND pin = ?", *pin)]
-
-    def _wish(self, pin: Pin) -> Wish:
+    def _wish(self, pin: Pin, claims: Iterable[Claim]) -> Wish:
         """Return what the claims on the pin ask for."""
-        winner = desired(self._on(pin), self._preferences.get(pin, HIGH))
+        winner = desired(claims, self._preferences.get(pin, HIGH))
         if winner is None:
             return RELEASE
         value = self._safe(pin) if winner.slot == UNKNOWN else winner.value
@@ -313,19 +318,45 @@ class Claims:
             ended: claims ended because nobody renewed them.
         """
         commands: list[PinCommand] = []
-        for pin, cause in (self._holds.with_rivals(touched) if self._holds else touched).items():
-            wish = self._wish(pin)
-            if self._holds:
-                allowed = self._holds.allowed(pin, wish, self._wish, cause, ended, now_s)
-                if allowed is None:
-                    continue
-                wish, cause = allowed
-            command = self._commands.follow(pin, wish, cause, now_s, again and pin in touched)
-            if command:
-                commands.append(command)
+        looked_at = self._holds.with_rivals(touched) if self._holds else touched
+        claims = self._on(looked_at)
+
+        def wish_of(pin: Pin) -> Wish:
+            return self._wish(pin, claims[pin] if pin in claims else self._on([pin])[pin])
+
+        with self._commands.together(looked_at):
+            for pin, cause in looked_at.items():
+                wish = wish_of(pin)
+                if self._holds:
+                    allowed = self._holds.allowed(pin, wish, wish_of, cause, ended, now_s)
+                    if allowed is None:
+                        continue
+                    wish, cause = allowed
+                command = self._commands.follow(pin, wish, cause, now_s, again and pin in touched)
+                if command:
+                    commands.append(command)
         if commands:
             crash_at("claims.decided")
         return commands
 
     def _rows(self, sql: str, *values: object) -> list[sqlite3.Row]:
         return self._connection.execute(sql, values).fetchall()
+
+
+def _remember(
+    notification: Notification, outcome: str, reason: str, targets: list[Target], now_s: float, sheet: Sheet
+) -> None:
+    row = (
+        notification.fingerprint,
+        notification.name,
+        _json(notification.labels).decode(),
+        _json(notification.annotations).decode(),
+        notification.starts_at,
+        notification.status,
+        outcome,
+        reason,
+        _json([str(target) for target in targets]).decode(),
+        now_s,
+        notification.sender,
+    )
+    sheet.remember(row, notification.starts_at, notification.status)

@@ -7,7 +7,8 @@ stored before it is sent, so that it grows across crashes too.
 import math
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -85,13 +86,43 @@ class Commands:
         reported_seq: Callable[[Pin], int] = lambda _pin: 0,
         dry_run: Callable[[Pin], bool] = lambda _pin: False,
     ) -> None:
+        self._database = database
         self._connection = database.connection
+        self._read: dict[Pin, PinCommand | None] | None = None  # what `together` has read and `follow` has changed
+        self._commands: list[tuple[object, ...]] = []
+        self._changes: list[tuple[object, ...]] = []
         self.ttl_s = ttl_s
         self._reported_seq = reported_seq
         self._dry_run = dry_run
 
+    @contextmanager
+    def together(self, pins: Iterable[Pin]) -> Iterator[None]:
+        """Read the commands of `pins` at once, and write what `follow` and `held` do within the block at its end."""
+        keys = list(pins)
+        rows = self._database.among(_COLUMNS, "commands", ("device", "pin"), keys)
+        self._read = {**dict.fromkeys(keys), **{(row["device"], row["pin"]): PinCommand(*row) for row in rows}}
+        try:
+            yield
+            self._write()
+        finally:
+            self._read = None
+            self._commands.clear()
+            self._changes.clear()
+
+    def _write(self) -> None:
+        if self._commands:
+            self._connection.executemany(
+                "REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)", self._commands
+            )
+        if self._changes:
+            self._connection.executemany(
+                "INSERT INTO changes (at_s, device, pin, value, slot, source, reason, seq, held_by, dry_run)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                self._changes,
+            )
+
     def follow(self, pin: Pin, wish: Wish, cause: str, now_s: float, again: bool) -> PinCommand | None:
-        """Make the pin's command what is wished; return it when it is to be sent.
+        """Make the pin's command what is wished, within `together`; return it when it is to be sent.
 
         Args:
             cause: why, for the log.
@@ -113,27 +144,24 @@ class Commands:
         renew_s = now_s + ttl_s / 3 * random.uniform(0.5, 1.0)  # noqa: S311
         changed_s = old.changed_s if old and old.value == value else now_s
         command = PinCommand(*pin, value, slot, source, seq, ttl_s, changed_s, now_s, dry_run=dry_run)
-        self._connection.execute(
-            "REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)",
+        self._commands.append(
             (
                 *pin, value, slot, source, seq, ttl_s, changed_s, now_s,
                 None if value is None or dry_run else renew_s, dry_run,
-            ),
+            )
         )  # fmt: skip
+        if self._read is not None:
+            self._read[pin] = command
         if not same:
             self._log(pin, wish, cause, seq, now_s, "", dry_run)
         return command
 
     def held(self, pin: Pin, wish: Wish, cause: str, guard: str, now_s: float) -> None:
-        """Write into the log that a guard holds a wish back."""
+        """Write into the log that a guard holds a wish back, within `together`."""
         self._log(pin, wish, f"{cause}; held by {guard}", 0, now_s, guard, self._dry_run(pin))
 
     def _log(self, pin: Pin, wish: Wish, reason: str, seq: int, now_s: float, guard: str, dry_run: bool) -> None:
-        self._connection.execute(
-            "INSERT INTO changes (at_s, device, pin, value, slot, source, reason, seq, held_by, dry_run)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (now_s, *pin, wish.value, wish.slot, wish.source, reason, seq, guard, dry_run),
-        )
+        self._changes.append((now_s, *pin, wish.value, wish.slot, wish.source, reason, seq, guard, dry_run))
 
     def due(self, now_s: float, most: int) -> list[Pin]:
         """Return up to `most` pins whose command is to be renewed, the longest overdue first.
@@ -156,15 +184,14 @@ class Commands:
             {"step": step_s},
         )
 
-    def acknowledge(self, pin: Pin, seq: int, at_s: float) -> None:
-        """Note when the broker acknowledged the command `seq` of `pin`."""
-        self._connection.execute(
-            "UPDATE commands SET acked_s = ? WHERE device = ? AND pin = ? AND seq = ?", (at_s, *pin, seq)
-        )
-        self._connection.execute(
+    def acknowledge(self, acked: Iterable[tuple[Pin, int, float]]) -> None:
+        """Note which commands the broker has acknowledged: (pin, seq, when)."""
+        rows = [(at_s, *pin, seq) for pin, seq, at_s in acked]
+        self._connection.executemany("UPDATE commands SET acked_s = ? WHERE device = ? AND pin = ? AND seq = ?", rows)
+        self._connection.executemany(
             "UPDATE changes SET acked_s = ? WHERE id = (SELECT max(id) FROM changes WHERE device = ? AND pin = ?"
             " AND held_by = '' AND NOT dry_run) AND acked_s IS NULL AND seq <= ?",
-            (at_s, *pin, seq),
+            rows,
         )
 
     def report(self, pin: Pin, seq: int, value: float | None, at_s: float) -> float | None:
@@ -189,6 +216,8 @@ class Commands:
 
     def of(self, pin: Pin) -> PinCommand | None:
         """Return the command that stands at `pin`, None when it never had one."""
+        if self._read is not None and pin in self._read:
+            return self._read[pin]
         row = self._connection.execute(
             f"SELECT {_COLUMNS} FROM commands WHERE device = ? AND pin = ?",  # noqa: S608  (a constant)
             pin,

@@ -9,13 +9,16 @@ import fcntl
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from service.errors import StartError
 
 __all__ = ["Database"]
+
+# How many keys a statement looks for at a time: few different statements, so that all stay prepared.
+_AT_A_TIME = (1, 8, 64, 512)
 
 # Migration n brings the schema from version n to n + 1 (`user_version`). Never edit one that was released: add one.
 _MIGRATIONS = (
@@ -144,6 +147,29 @@ class Database:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
+
+    def among(
+        self, what: str, table: str, columns: Sequence[str], keys: Sequence[tuple[str, ...]]
+    ) -> Iterator[sqlite3.Row]:
+        """Yield the rows whose `columns` are one of `keys`, each key once; the caller holds the lock.
+
+        Args:
+            what: columns to select from `table`.
+        """
+        nobody = (None,) * len(columns)
+        row = f"({', '.join('?' * len(columns))})"
+        on = " AND ".join(f"{table}.{name} = keys.column{number}" for number, name in enumerate(columns, 1))
+        at = 0
+        while at < len(keys):
+            part = keys[at : at + _AT_A_TIME[-1]]
+            size = next(size for size in _AT_A_TIME if size >= len(part))
+            values = [value for key in (*part, *[nobody] * (size - len(part))) for value in key]
+            rows = ", ".join([row] * size)
+            yield from self.connection.execute(
+                f"SELECT {what} FROM (VALUES {rows}) AS keys CROSS JOIN {table} ON {on}",  # noqa: S608  (constants)
+                values,
+            )
+            at += len(part)
 
     def close(self) -> None:
         """Close it and let another process have it."""

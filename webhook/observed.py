@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from contract.commands import RELEASED, State, decode_state
 from contract.errors import ContractError
@@ -15,10 +16,13 @@ from contract.payloads import number
 from contract.presence import ONLINE, decode_info, decode_status
 from contract.topics import INFO, PIN_SET, PIN_STATE, STATUS, Topics
 from service.mqtt import Message
+from service.packets import Received
 from webhook import metrics
 from webhook.commands import Pin
 
 __all__ = ["Observed", "Reported"]
+
+_MOST_TOPICS = 65536  # whose parts are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class Observed:
     KINDS = (INFO, STATUS, PIN_STATE, PIN_SET)
 
     def __init__(self, topics: Topics, on_info: Callable[[str], None]) -> None:
-        self._topics = topics
+        self._parse = lru_cache(_MOST_TOPICS)(topics.parse)
         self._on_info = on_info
         self.pins: dict[str, dict[str, dict[str, object]]] = {}
         self.status: dict[str, str] = {}
@@ -70,13 +74,13 @@ class Observed:
         self.retained.clear()
         self.last_retained_s = time.monotonic()
 
-    def message(self, message: Message) -> None:
+    def message(self, message: Message | Received) -> None:
         """Take in a message; one outside the contract is counted and changes nothing."""
         if message.retain:
             self.last_retained_s = time.monotonic()
         payload = bytes(message.payload)
         try:
-            topic = self._topics.parse(message.topic)
+            topic = self._parse(message.topic)
             if topic.kind == PIN_SET:
                 self._set((topic.device, topic.name), payload)
             elif topic.kind == PIN_STATE:

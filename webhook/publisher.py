@@ -9,12 +9,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 from contract.commands import Command
 from contract.limits import MAX_BY_CHARS, MAX_COMMAND_BYTES
 from contract.topics import PIN_SET, Topics
 from service.failpoints import crash_at
-from service.mqtt import NotConnected, Publication, Session
+from service.mqtt import NotConnected, Outgoing, Publication, Session
 from webhook import metrics
 from webhook.arbiter import SAFETY
 from webhook.commands import Pin, PinCommand
@@ -27,6 +28,8 @@ NEW = "new"
 RENEWED = "renewed"
 RELEASED = "released"
 RECONCILED = "reconciled"
+
+_MOST_TOPICS = 65536  # that are remembered
 
 
 def payload_of(command: PinCommand, epoch: str) -> bytes:
@@ -68,7 +71,7 @@ class Publisher:
     def __init__(self, session: Session, topics: Topics, database: Database, quarantine: Quarantine) -> None:
         self._session = session
         self._quarantine = quarantine
-        self._topics = topics
+        self._topic = lru_cache(_MOST_TOPICS)(partial(topics.build, PIN_SET))
         self._database = database
         self.acked: deque[tuple[Pin, int, float]] = deque(maxlen=100_000)
 
@@ -94,17 +97,42 @@ class Publisher:
         """Send commands, without waiting; the caller holds the lock since they were decided."""
         if commands:
             crash_at("claims.committed")
-        return [one for one in (self._send(command, reason) for command in commands) if one]
+        going: list[tuple[PinCommand, Outgoing]] = []
+        for command in commands:
+            topic = self._topic(command.device, command.pin)
+            if command.dry_run:
+                metrics.DRY_RUN_COMMANDS.inc()
+            elif not self._quarantine.holds(topic):
+                going.append((command, Outgoing(topic, payload_of(command, self._database.epoch), retain=True)))
+        if not going:
+            return []
+        at = time.monotonic()
+        try:
+            publications = self._session.publish_all([message for _, message in going])
+        except NotConnected:
+            metrics.UNSENT.inc(len(going))
+            return []
+        crash_at("command.sent")
+        released = sum(command.value is None for command, _ in going)
+        metrics.PUBLISHED.labels(RELEASED).inc(released)
+        metrics.PUBLISHED.labels(reason).inc(len(going) - released)
+        sent: list[Sent] = []
+        for (command, message), publication in zip(going, publications, strict=True):
+            self._quarantine.sent(message.topic, publication)
+            sent.append(Sent(command, publication, at))
+        return sent
 
     def confirmed(self, sent: Sequence[Sent], timeout_s: float = 2.0) -> int:
         """Return how many of those the broker has acknowledged within `timeout_s` seconds."""
         deadline = time.monotonic() + timeout_s
+        if sent:
+            sent[-1].publication.wait(timeout_s)  # the others land before it (MQTT 3.1.1 section 4.6): one wait for all
         return sum(self._confirm(one, deadline) for one in sent)
 
     def withdraw(self, pin: Pin) -> None:
         """Release a pin that is in dry-run now: nobody stands behind the command that was sent before."""
         try:
-            self._session.publish(self._topics.build(PIN_SET, *pin), b"", qos=1, retain=True)
+            self._session.publish_all([Outgoing(self._topic(*pin), b"", retain=True)])
         except NotConnected:
             metrics.UNSENT.inc()
             return
@@ -112,25 +140,7 @@ class Publisher:
 
     def quarantined(self, pin: Pin) -> str:
         """Say why nothing is sent to the pin for a while, "" when it is."""
-        return self._quarantine.reason([self._topics.build(PIN_SET, *pin)])
-
-    def _send(self, command: PinCommand, reason: str) -> Sent | None:
-        if command.dry_run:
-            metrics.DRY_RUN_COMMANDS.inc()
-            return None
-        topic = self._topics.build(PIN_SET, command.device, command.pin)
-        if self._quarantine.holds(topic):
-            return None
-        at = time.monotonic()
-        try:
-            publication = self._session.publish(topic, payload_of(command, self._database.epoch), qos=1, retain=True)
-        except NotConnected:
-            metrics.UNSENT.inc()
-            return None
-        crash_at("command.sent")
-        self._quarantine.sent(topic, publication)
-        metrics.PUBLISHED.labels(RELEASED if command.value is None else reason).inc()
-        return Sent(command, publication, at)
+        return self._quarantine.reason([self._topic(*pin)])
 
     def _confirm(self, sent: Sent, deadline: float) -> bool:
         if not sent.publication.wait(max(0.0, deadline - time.monotonic())):

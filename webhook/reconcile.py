@@ -223,10 +223,11 @@ class Reconciler:
         """Move what is stored in wall time when the wall clock was set: leases and claims last as long as before."""
         offset_s = time.time() - time.monotonic()
         step_s = offset_s - self._clock_offset_s
-        self._clock_offset_s = offset_s  # small steps are slewing, and add up to nothing that matters
         if abs(step_s) > _CLOCK_STEP_S:
             self._log.warning("clock was set", step_s=round(step_s, 1))
             self._claims.shift(step_s)
+        # Only now: on a full disk the step is still to be made. Small ones are slewing, and add up to nothing that matters.
+        self._clock_offset_s = offset_s
 
     def _due(self, now_s: float) -> list[Pin]:
         with self._database.lock:
@@ -308,8 +309,7 @@ class Reconciler:
         if not acked and not reports:
             return
         with self._database.transaction():
-            for pin, seq, at_s in acked:
-                self._commands.acknowledge(pin, seq, at_s)
+            self._commands.acknowledge(acked)
             delays_s = [self._commands.report(*report) for report in reports]
         crash_at("reports.recorded")
         for delay_s in delays_s:

@@ -34,7 +34,7 @@ def test_what_was_written_stands(desk: Desk) -> None:
     switch(desk, 1)
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         desk.database.connection.execute("UPDATE changes SET value = 0")
-    desk.commands.acknowledge(PIN, 2**60, NOW_S + 2)
+    desk.commands.acknowledge([(PIN, 2**60, NOW_S + 2)])
     assert desk.commands.changes(PIN, 1)[0]["acked_s"] == NOW_S + 2
 
 

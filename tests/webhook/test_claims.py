@@ -164,7 +164,7 @@ def test_changes_are_logged_with_acknowledgement_and_report(desk: Desk) -> None:
     """A renewal is no change; the first report of a value counts."""
     command = desk.claims.notify([notice()], NOW_S)[1][0]
     renewed = reissued(desk, NOW_S + 100)[0]
-    desk.commands.acknowledge(PIN, command.seq, NOW_S + 0.5)
+    desk.commands.acknowledge([(PIN, command.seq, NOW_S + 0.5)])
     assert desk.commands.report(PIN, command.seq - 1, 1, NOW_S + 0.6) is None
     assert desk.commands.report(PIN, command.seq, 0, NOW_S + 0.7) is None
     assert desk.commands.report(PIN, renewed.seq, 1, NOW_S + 1) == 1

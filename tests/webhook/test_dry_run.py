@@ -56,7 +56,7 @@ def test_switching_dry_run_off_sends_what_the_claims_say_then(reopen: Callable[.
     claims, commands = reopen(False)
     sent = claims.adopt(NOW_S + 3)
     assert [(one.value, one.dry_run) for one in sent] == [(1, 0)]
-    commands.acknowledge(PIN, sent[0].seq, NOW_S + 4)
+    commands.acknowledge([(PIN, sent[0].seq, NOW_S + 4)])
     log = [(one["reason"], one["dry_run"], one["acked_s"]) for one in commands.log(0, 0, None, 9)]
     assert log == [
         ("f1: claimed", False, None),

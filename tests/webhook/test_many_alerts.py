@@ -159,7 +159,12 @@ def test_who_asks_while_another_is_served_is_served_with_all_who_wait() -> None:
 def test_one_that_fails_does_not_take_the_others_with_it() -> None:
     """What was asked for together and failed is tried one by one."""
 
+    first_runs, go_on = threading.Event(), threading.Event()
+
     def carry_out(asked: Any) -> list[int]:
+        if asked == [0]:
+            first_runs.set()
+            assert go_on.wait(5)
         if 3 in asked:
             raise OSError("disk full")
         return list(asked)
@@ -173,12 +178,14 @@ def test_one_that_fails_does_not_take_the_others_with_it() -> None:
         except OSError as error:
             results[number] = str(error)
 
-    with together._turn:
-        threads = [threading.Thread(target=ask, args=(number,)) for number in (1, 3, 2)]
-        for thread in threads:
-            thread.start()
-        while len(together._waiting) < 3:
-            pass
+    threads = [threading.Thread(target=ask, args=(number,)) for number in (0, 1, 3, 2)]
+    threads[0].start()
+    assert first_runs.wait(5)
+    for thread in threads[1:]:
+        thread.start()
+    while len(together._waiting) < 3:
+        pass
+    go_on.set()
     for thread in threads:
         thread.join(5)
-    assert results == {1: 1, 3: "disk full", 2: 2}
+    assert results == {0: 0, 1: 1, 3: "disk full", 2: 2}

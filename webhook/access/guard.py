@@ -7,7 +7,8 @@ Everything else is for Basic as `operator` and for API tokens of the scope that 
 import time
 from collections.abc import Callable
 
-from flask import g, request
+from flask import g
+from werkzeug.wrappers import Request
 
 from service import logs
 from webhook.access.basic import BasicUsers, Busy
@@ -63,8 +64,8 @@ class Guard:
         self._clock = clock
         self._log = logs.get("access")
 
-    def admit(self, path: str, operation: Operation | None) -> None:
-        """Return when the request may go on; who asks is `caller()` from then on.
+    def admit(self, request: Request, operation: Operation | None) -> Caller | None:
+        """Return who asks when the request may go on, None for somebody of whom that is not asked.
 
         Args:
             operation: the route, None for a path or method that does not exist.
@@ -73,29 +74,29 @@ class Guard:
             Refusal: 401, 403 or 429.
         """
         if operation is not None and operation.scope is None:
-            return
+            return None
         address = address_of(request.remote_addr or "")
-        scope = operation.scope if operation and operation.scope else ALERT if path == "/alert" else READ
+        scope = operation.scope if operation and operation.scope else ALERT if request.path == "/alert" else READ
         try:
-            found = self._sender(address) if scope == ALERT else self._person(address)
+            found = self._sender(request, address) if scope == ALERT else self._person(request, address)
         except Refusal as error:
             raise self._counted(address, error) from None
         if not found.may(scope):
             raise Refusal(403, "scope", _forbidden(found, scope))
-        g.caller = found
+        return found
 
-    def _sender(self, address: str) -> Caller:
+    def _sender(self, request: Request, address: str) -> Caller:
         """Return who posts an alert."""
         signed = self._signatures is not None and self._signatures.given(request.headers)
         if self._alert_auth in (BASIC, BOTH) or (self._alert_auth == ANY and not signed):
-            found = self._basic(address, _ALERT_CHALLENGE)
+            found = self._basic(request, address, _ALERT_CHALLENGE)
             if not found.may(ALERT):
                 return found
         if self._signatures is not None and (self._alert_auth in (HMAC, BOTH) or (self._alert_auth == ANY and signed)):
             self._signatures.check(request.headers, request.get_data(), self._clock())
         return _USERS[ALERTS]
 
-    def _person(self, address: str) -> Caller:
+    def _person(self, request: Request, address: str) -> Caller:
         """Return who asks for anything else."""
         given = request.authorization
         if given is not None and given.type == "bearer":
@@ -103,9 +104,9 @@ class Guard:
             if found is None:
                 raise _wrong("token: is not one of ours, has ended or was revoked", _CHALLENGE)
             return found
-        return self._basic(address, _CHALLENGE)
+        return self._basic(request, address, _CHALLENGE)
 
-    def _basic(self, address: str, challenge: str) -> Caller:
+    def _basic(self, request: Request, address: str, challenge: str) -> Caller:
         given = request.authorization
         if given is None or given.type != "basic" or given.username is None or given.password is None:
             raise Refusal(401, "credentials", "credentials: are missing", WWW_Authenticate=challenge)

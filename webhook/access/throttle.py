@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 
 __all__ = ["Throttle", "address_of"]
 
@@ -20,6 +21,7 @@ _PER_S = 0.2
 _MOST_ADDRESSES = 4096
 
 
+@lru_cache(1024)
 def address_of(text: str) -> str:
     """Return what counts as one caller: an IPv4 address, or the /64 of an IPv6 address."""
     try:

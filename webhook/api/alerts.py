@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from flask import request
-
 from webhook.access.scopes import ALERT, READ
 from webhook.alerts import Alerts
 from webhook.api import bodies, shapes
@@ -18,11 +16,17 @@ def alert_operations(alerts: Alerts, facts: Facts) -> Operations:
     api = Operations()
 
     @api.operation(
-        "POST", "/alert", scope=ALERT, body=bodies.NOTIFICATION, answer=shapes.Taken, refuses=(400, 413, 503)
+        "POST",
+        "/alert",
+        scope=ALERT,
+        body=bodies.NOTIFICATION,
+        answer=shapes.Taken,
+        refuses=(400, 413, 503),
+        direct=True,
     )
-    def post_alert() -> dict[str, Any]:
+    def post_alert(body: bytes) -> dict[str, Any]:
         """Take alerts of Grafana, Alertmanager or Grafana's legacy channel."""
-        return alerts.receive(request.get_data(cache=False))
+        return alerts.receive(body)
 
     @api.operation("GET", "/alerts", scope=READ, answer=shapes.AlertList)
     def get_alerts() -> dict[str, Any]:

@@ -26,6 +26,7 @@ class Operation:
         body: type of the request's body, or its JSON schema; None for no body.
         query: parameter -> what the document says of it; none of them is required.
         refuses: statuses of 400 and above that it may answer, besides those that every route may.
+        direct: its handler takes the request's body instead, and is reached without Flask (webhook.api.front).
     """
 
     method: str
@@ -36,6 +37,7 @@ class Operation:
     body: Any = None
     refuses: tuple[int, ...] = ()
     query: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    direct: bool = False
 
     @property
     def name(self) -> str:
@@ -64,11 +66,12 @@ class Operations:
         body: Any = None,
         refuses: tuple[int, ...] = (),
         query: Mapping[str, dict[str, Any]] | None = None,
+        direct: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Declare the decorated function as the handler of a route; see Operation."""
 
         def declare(handler: Handler) -> Handler:
-            self.declared.append(Operation(method, path, scope, answer, handler, body, refuses, query or {}))
+            self.declared.append(Operation(method, path, scope, answer, handler, body, refuses, query or {}, direct))
             return handler
 
         return declare
