@@ -20,7 +20,7 @@ demo: $(VENV)/.local ## Show one turn of the loop as a timeline, then stop
 	@$(BIN)/pinloop demo
 
 .PHONY: test
-test: $(VENV)/.dev ## Check style and types, run the tests, report coverage
+test: $(VENV)/.dev ## Check style and types, run the tests (TEST_COVERAGE=1: and report coverage)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/run.sh
 
 .PHONY: test-long
@@ -32,7 +32,8 @@ test-stack: $(VENV)/.dev ## Run docker compose up for real, break everything in 
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash tests/stack/run.sh
 
 .PHONY: fault-table
-fault-table: $(VENV)/.dev ## The same, and write docs/fault-table.md from what was seen
+fault-table: $(VENV)/.dev ## Break single parts, then the stack, and write docs/fault-table.md from what was seen
+	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m tests.support.fault_table --write
 	@PATH="$(CURDIR)/$(BIN):$$PATH" PINLOOP_FAULT_TABLE=write bash tests/stack/run.sh
 
 .PHONY: check

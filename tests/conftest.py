@@ -1,12 +1,20 @@
 """Fixtures for every test: a real broker, owned child processes."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.broker import Broker, Client, running_broker
 from tests.support.processes import Child, start
+
+# A busy machine is no failure. `PINLOOP_EXAMPLES=thorough` (CI) looks at more of them.
+_MACHINE_IS_BUSY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", max_examples=30, **_MACHINE_IS_BUSY)
+settings.register_profile("thorough", max_examples=100, **_MACHINE_IS_BUSY)
+settings.load_profile(os.environ.get("PINLOOP_EXAMPLES", "quick"))
 
 
 @pytest.fixture
