@@ -15,7 +15,7 @@ from tests.support.wait import until
 def test_readings_reach_influxdb_and_the_one_that_it_refuses_becomes_a_dead_letter(
     spawn: Callable[..., Child], broker: Broker, client: Client, influx: Any, bucket: str, tmp_path: Path
 ) -> None:
-    """Started with a wrong token the listener spools; with the right one every reading arrives, but for the conflict."""
+    """Started with a wrong token it spools; with the right one every reading arrives, but for the conflict."""
     store = influx.store(bucket)
     dead_path = tmp_path / "dead.jsonl"
     environment = {
