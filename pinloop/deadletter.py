@@ -9,6 +9,7 @@ stored: killed in between, it is there still, and replaying it again is harmless
 
 import base64
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -102,6 +103,10 @@ def replay_letters(ids: Sequence[str], everything: bool, data_dir: Path) -> None
       pinloop deadletter replay 3f9a01bc
       pinloop deadletter replay --all
     """
+    from service import logs
+    from service.settings import LogSettings
+
+    logs.setup("deadletter", LogSettings(log_level="error", log_format="human"), sys.stderr)  # refusals are told below
     settings = _settings(data_dir)
     letters = _pick(settings, ids, everything)
     stored, refusals = _replay(settings, letters)

@@ -54,7 +54,10 @@ def add(gateway_id: str, name: str, devices: tuple[str, ...], path: Path | None,
     path = path or data_dir / "inputs.toml"
     text = _read(path)
     if any(one.id == gateway_id for one in _parsed(text, path).gateways):
-        raise PinloopError(f"there is a gateway '{gateway_id}' already", f"pinloop gateway remove {gateway_id}")
+        raise PinloopError(
+            f"there is a gateway '{gateway_id}' already",
+            f"Take it out with `pinloop gateway remove {gateway_id}`, or choose another ID.",
+        )
     token = secrets.token_urlsafe(32)
     pairs = [_pair(device) for device in devices]
     lines = [
@@ -68,7 +71,11 @@ def add(gateway_id: str, name: str, devices: tuple[str, ...], path: Path | None,
     ]
     _write(path, text.rstrip("\n") + "\n" + "\n".join(lines) + "\n")
     click.echo(token)
-    click.echo(f"{path} written; restart the listener. The token is not kept: give it to the gateway now.", err=True)
+    click.echo(
+        f"{path} written; restart the listener (or `pinloop up`), then the gateway may POST to its /telemetry.\n"
+        "The token is not kept: give it to the gateway now.",
+        err=True,
+    )
 
 
 @gateway.command("list")

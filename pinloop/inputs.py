@@ -36,14 +36,18 @@ def inputs() -> None:
 
 
 @inputs.command()
-@click.argument("path", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.argument("path", metavar="[FILE]", type=click.Path(path_type=Path, dir_okay=False), required=False,
+                envvar="INPUTS_FILE")  # fmt: skip
 @_data_dir
 @_json
 def check(path: Path | None, data_dir: Path, json_wanted: bool) -> None:
     """Say which inputs FILE declares, or the first mistake in it; exit 1 when there is one.
 
+    FILE: without it $INPUTS_FILE, inputs.toml of --data-dir, or the sample.
+
     \b
     Example:
+      pinloop inputs check
       pinloop inputs check listener/inputs.toml
     """
     found = _load(_found(path, data_dir))
@@ -169,7 +173,12 @@ def learn(
 
 
 def _watch(settings: Any, wanted: str, for_s: float, learner: Any) -> None:
+    from service import logs
     from service.mqtt import Session
+    from service.settings import LogSettings
+
+    # What was learnt is all there is on stdout: it may be on its way into a file.
+    logs.setup("learn", LogSettings(log_level="error", log_format="human"), sys.stderr)
 
     def take(message: Any) -> None:
         try:

@@ -1,6 +1,7 @@
 """`pinloop pin`: what the pins are, who wants what, and a person's own claim."""
 
 import re
+import sys
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -33,6 +34,14 @@ def _checked(_ctx: click.Context, _param: click.Parameter, value: str | None) ->
     except TopicError as error:
         raise click.BadParameter(f"{error}; write it like lights/red") from None
     return value
+
+
+def _value(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
+    """Return the number, or that of on and off."""
+    try:
+        return {"on": 1.0, "off": 0.0}[value] if value in ("on", "off") else float(value)
+    except ValueError:
+        raise click.BadParameter(f"'{value}' is neither a number nor on or off") from None
 
 
 def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
@@ -72,7 +81,7 @@ def list_pins(url: str | None, data_dir: Path, json_wanted: bool) -> None:
 
 @pin.command("set")
 @_PIN
-@click.argument("value", type=float)
+@click.argument("value", callback=_value)
 @click.option("--for", "duration", default="30m", show_default=True, metavar="TIME",
               help="When your claim ends: 90s, 30m, 1h30m; at most 24h.")  # fmt: skip
 @click.option("--by", default="cli", show_default=True, help="Who wants it, for those who ask why.")
@@ -84,7 +93,7 @@ def set_pin(
 
     \b
     Example:
-      pinloop pin set lights/red 1 --for 30m
+      pinloop pin set lights/red on --for 30m
       pinloop pin set fan/speed 512 --for 2h --by anna
     """
     wish = {"value": int(value) if value.is_integer() else value, "for": duration, "by": by}
@@ -177,7 +186,9 @@ def _changes(hub: HubClient, query: dict[str, str]) -> Iterator[dict[str, Any]]:
 
 
 def _clock(t_s: float) -> str:
-    return datetime.fromtimestamp(t_s).astimezone().isoformat(sep=" ", timespec="seconds")
+    """Return the local time; with its offset in a pipe, where the reader may be elsewhere."""
+    local = datetime.fromtimestamp(t_s).astimezone()
+    return f"{local:%m-%d %H:%M:%S}" if sys.stdout.isatty() else local.isoformat(sep=" ", timespec="seconds")
 
 
 def _because(change: dict[str, Any]) -> str:
@@ -202,7 +213,7 @@ def _held(one: dict[str, Any]) -> str:
     found = ["dry-run"] if one["dry_run"] else []
     if one["held"]:
         until_s = one["held"]["until_s"]
-        left = "" if until_s is None else f" for {max(0.0, until_s - time.time()):.0f} s"
+        left = "" if until_s is None else f" until {datetime.fromtimestamp(until_s).astimezone():%H:%M:%S}"
         found.append(one["held"]["by"] + left)
     if one["quarantine"]:
         found.append("quarantine")

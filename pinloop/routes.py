@@ -65,7 +65,7 @@ def check(ctx: click.Context, path: Path | None, data_dir: Path, prefix: str, js
         devices = {name: {"kind": one.kind, "pins": list(one.pins)} for name, one in file.devices.items()}
         as_json({"ok": True, "path": str(path), "routes": [_shown(one) for one in file.routes], "devices": devices})
         return
-    click.echo(f"{path}: {len(file.routes)} routes, {len(file.devices)} devices of other firmware")
+    click.echo(f"{path}: routes: {len(file.routes)}, devices of other firmware: {len(file.devices)}")
     if file.routes:
         table(("route", "matchers", "targets", "slot", "then"), [_row(route) for route in file.routes])
     if file.devices:

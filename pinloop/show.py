@@ -38,6 +38,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in rows:
             click.echo("\t".join(row))
         return
+    if not rows:
+        click.echo("(none)")
+        return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -3,8 +3,11 @@
 It works on the webhook's file of hashes: no password and no running webhook are needed, only the right to that file.
 """
 
+import functools
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
@@ -12,17 +15,27 @@ from pinloop.errors import PinloopError
 
 __all__ = ["token"]
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 _SCOPES = ("read", "actuate", "admin")
 
-_file = click.option(
-    "--file",
-    "path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar=["PINLOOP_WEBHOOK_TOKENS_PATH", "PINLOOP_TOKENS_PATH"],
-    default=Path("data/tokens.json"),
-    show_default=True,
-    help="The webhook's tokens_path; below --data-dir of `pinloop up` it is tokens.json.",
-)
+
+def _file(command: F) -> F:
+    """Add --file and --data-dir; the command gets `path`."""
+
+    @functools.wraps(command)
+    def with_path(*args: Any, path: Path | None, data_dir: Path, **kwargs: Any) -> Any:
+        return command(*args, path=path or data_dir / "tokens.json", **kwargs)
+
+    for option in (
+        click.option("--data-dir", type=click.Path(path_type=Path), default=Path("data"), show_default=True,
+                     envvar="PINLOOP_DATA_DIR", help="Data folder of `pinloop up`."),
+        click.option("--file", "path", type=click.Path(path_type=Path, dir_okay=False),
+                     envvar=["PINLOOP_WEBHOOK_TOKENS_PATH", "PINLOOP_TOKENS_PATH"],
+                     help="The webhook's tokens_path; without it tokens.json of --data-dir."),
+    ):  # fmt: skip
+        with_path = option(with_path)
+    return with_path  # type: ignore[return-value]
 
 
 @click.group()

@@ -17,7 +17,7 @@ _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 _data_dir = click.option("--data-dir", type=click.Path(path_type=Path), default=Path("data"), show_default=True,
                          envvar="PINLOOP_DATA_DIR", help="Data folder of `pinloop up`.")  # fmt: skip
 _stack = click.option(
-    "--stack", is_flag=True, help="The stack's volumes; `make backup STACK=1` runs it in a container."
+    "--stack", is_flag=True, help="The stack's volumes; `make backup STACK=1` and `make restore STACK=1` use it."
 )
 _json = click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object.")
 
@@ -30,8 +30,9 @@ _json = click.option("--json", "json_wanted", is_flag=True, help="Print one JSON
 def backup(file: Path, data_dir: Path, stack: bool, json_wanted: bool) -> None:
     """Keep everything in FILE (.tar.gz), also while Pinloop runs.
 
-    Readings, claims, the state of the rules, secrets, devices, the rules file and dead letters. Whoever has the file
-    has the passwords: keep it like a key. A file of that name is replaced when the new one is whole.
+    Readings, claims, the state of the rules, secrets, tokens, devices, your files (rules, pins, routes, inputs) and
+    dead letters. Whoever has the file has the passwords: keep it like a key. A file of that name is replaced when the
+    new one is whole.
 
     \b
     Example:
@@ -60,7 +61,7 @@ def backup(file: Path, data_dir: Path, stack: bool, json_wanted: bool) -> None:
     if json_wanted:
         click.echo(json.dumps({"file": str(file), "size_bytes": size, **_told(manifest)}))
     else:
-        click.echo(f"{len(manifest.files)} files in {file} ({size / 1e6:.1f} MB). It holds every password.")
+        click.echo(f"{len(manifest.files)} files in {file} ({size:,} bytes). It holds every password.")
 
 
 @click.command()

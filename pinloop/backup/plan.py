@@ -56,6 +56,7 @@ def local_items(layout: Layout, rules_path: Path) -> Iterator[Item]:
     yield from _one("data/rules.db", layout.rules_state, DATABASE)
     yield from _folder("data/devices", layout.devices)
     yield from _one("data/rules.yml", rules_path)
+    yield from _one("data/pins.yml", layout.pins)
     yield from _one("data/routes.yml", layout.routes)
     yield from _one("data/inputs.toml", layout.inputs)
     yield from _one("data/dead-letters.jsonl", layout.dead_letters)

@@ -15,9 +15,12 @@ from pinloop.errors import PinloopError
 from pinloop.local.embedded_broker import write_users
 from pinloop.local.layout import Layout, Ports
 from pinloop.secrets import read_or_make, write_file
+from rules.errors import RulesError
+from rules.load import load_rules
 from service.document import DocumentError
 from service.errors import SettingsError
 from webhook.foreign.model import Device
+from webhook.pin_file import read_pins
 from webhook.routes_file import load_routes
 
 __all__ = ["VIRTUAL_DEVICES", "prepare"]
@@ -41,7 +44,7 @@ def prepare(
 
     Raises:
         OSError: the folder cannot be written.
-        PinloopError: inputs.toml has a mistake.
+        PinloopError: a file that the user writes has a mistake.
     """
     for folder in (layout.secrets, layout.broker, layout.logs, layout.devices):
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +59,7 @@ def prepare(
     if not layout.rules.exists():
         sample = resources.files("rules").joinpath("sample.yml")
         layout.rules.write_bytes(sample.read_bytes())
+    _look_at_rules_and_pins(layout)
     for device, profile in VIRTUAL_DEVICES.items():
         _device(layout, device, profile, ports.mqtt, sweep_s)
     return inputs
@@ -97,6 +101,18 @@ def _declared(layout: Layout) -> list[Device]:
         return list(load_routes(layout.routes, Topics()).devices.values())
     except DocumentError as error:
         raise PinloopError(str(error), "Mend it: `pinloop routes check` says whether it is good.") from None
+
+
+def _look_at_rules_and_pins(layout: Layout) -> None:
+    """Say now what their services would say again and again, in vain."""
+    try:
+        load_rules(layout.rules)
+        if layout.pins.exists():
+            read_pins(layout.pins)
+    except RulesError as error:
+        raise PinloopError(str(error), "Mend it: `pinloop rules check` says whether it is good.") from None
+    except SettingsError as error:
+        raise PinloopError(str(error), "Mend it: docs/webhook.md tells what each key means.") from None
 
 
 def _device(layout: Layout, device: str, profile: str, mqtt_port: int, sweep_s: float) -> None:

@@ -104,8 +104,8 @@ class Runner:
             self._failures = 0 if self.age_s > _STEADY_S else self._failures + 1
             delay_s = min(_LONGEST_BACK_OFF_S, _FIRST_BACK_OFF_S * 2 ** max(0, self._failures - 1))
             self.starts_again_at_s = now_s + delay_s
-            how = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
-            self.ended = f"{how}; {self.last_line()}"
+            # A killed process did not say why: its last line is about something else.
+            self.ended = f"killed by signal {-code}" if code < 0 else f"ended with code {code}; {self.last_line()}"
             return f"{self.ended}; starts again in {delay_s:g} s"
         if now_s >= self.starts_again_at_s:
             self.restarts += 1

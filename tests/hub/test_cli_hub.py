@@ -71,7 +71,7 @@ def test_setting_a_pin_waits_for_the_devices_word(hub: RunningHub, lights: Board
     until(lambda: run("pin", "why", "lights/red", env=here(hub)).exit_code == 0)
     device = threading.Thread(target=lights.obey, args=("red", 1))
     device.start()
-    result = run("pin", "set", "lights/red", "1", env=here(hub))
+    result = run("pin", "set", "lights/red", "on", env=here(hub))
     device.join()
     assert result.stdout == "lights/red: 1 wanted by cli (manual); reported 1\n"
 
@@ -100,7 +100,7 @@ def test_the_password_may_be_in_a_file(hub: RunningHub, tmp_path: Path) -> None:
         (("device", "show", "nobody"), 1, "was never heard of"),
         (("pin", "set", "nobody/red", "1"), 1, "nobody"),
         (("pin", "set", "lights", "1"), 2, "lights/red"),
-        (("pin", "set", "lights/red", "on"), 2, "on"),
+        (("pin", "set", "lights/red", "onn"), 2, "neither a number nor on or off"),
         (("pin", "list", "--url", "console"), 2, "is not an address"),
         (("pin", "list", "--url", "http://127.0.0.1:9"), 1, "does not answer"),
         (("pin", "log", "--since", "yesterday"), 2, "30m"),

@@ -1,6 +1,9 @@
 """`pinloop inputs` and `pinloop gateway`: what people see."""
 
 import json
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -120,6 +123,15 @@ def test_learn_watches_a_broker_and_ctrl_c_keeps_what_was_learnt(
     child.send_signal(signal.SIGINT)
     assert child.wait(10) == 0, child.text()
     assert '"/pot" = "pot/pot"' in out.read_text()
+
+
+def test_what_is_learnt_can_go_into_a_file_by_the_shell(broker: Broker, client: Client) -> None:
+    """Standard output is TOML and nothing else: what the session logs goes elsewhere."""
+    client.publish("/pot", "42", retain=True)
+    words = ["inputs", "learn", "--for", "1", "--host", broker.host, "--port", broker.port]
+    command = [sys.executable, "-m", "pinloop", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert tomllib.loads(done.stdout) == {"numbers": {"/pot": "pot/pot"}}
 
 
 def test_a_gateway_is_added_listed_and_removed(tmp_path: Path) -> None:

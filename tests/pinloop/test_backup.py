@@ -45,6 +45,10 @@ def layout(tmp_path: Path) -> Layout:
     layout.password("console").chmod(0o600)
     (layout.devices / "pot" / "device.json").write_text("{}")
     layout.rules.write_text("version: 1\nrules: []\n")
+    layout.pins.write_text("version: 1\npins: {}\n")
+    layout.routes.write_text("version: 1\n")
+    layout.inputs.write_text("version = 1\n")
+    layout.tokens.write_text("{}")
     layout.dead_letters.write_text('{"reason": "a test"}\n')
     (layout.logs / "hub.log").write_text("noise")
     Database(layout.claims).close()
@@ -88,6 +92,7 @@ def test_everything_that_must_survive_is_in_it_and_only_the_owner_can_read_it(ke
         names = set(tar.getnames())
     assert names == {
         "data/secrets/console.password", "data/claims.db", "data/devices/pot/device.json", "data/rules.yml",
+        "data/pins.yml", "data/routes.yml", "data/inputs.toml", "data/tokens.json",
         "data/dead-letters.jsonl", "data/store.db", "manifest.json",
     }  # fmt: skip
     assert kept.stat().st_mode & 0o777 == 0o600
@@ -101,7 +106,7 @@ def test_a_restore_brings_back_every_byte_and_keeps_what_was_there(layout: Layou
     result = pinloop("restore", kept, "--data-dir", layout.data)
     assert result.exit_code == 0, result.output
     after = contents(layout.data)
-    for name in ("secrets/console.password", "devices/pot/device.json", "rules.yml", "dead-letters.jsonl"):
+    for name in ("secrets/console.password", "devices/pot/device.json", "rules.yml", "pins.yml", "dead-letters.jsonl"):
         assert after[name] == before[name]
     with contextlib.closing(sqlite3.connect(layout.store)) as connection:
         assert connection.execute("SELECT count(*), sum(n) FROM numbers").fetchone() == (100, 4950)

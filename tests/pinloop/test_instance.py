@@ -9,6 +9,7 @@ import pytest
 from pinloop.errors import PinloopError
 from pinloop.local.instance import check_ports, describe, locked
 from pinloop.local.layout import Layout, Ports
+from pinloop.local.prepare import prepare
 from tests.support.ports import free_port
 
 
@@ -67,3 +68,22 @@ def test_an_address_that_is_not_ours_is_refused():
     """--bind takes an address of this machine."""
     with pytest.raises(PinloopError, match="cannot listen on 192.0.2.1"):
         check_ports(free_ports(), "192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("rules.yml", "version: 1\nrules:\n  - name: x\n    wen: pot > 3\n", "wen"),
+        ("pins.yml", "version: 1\npins:\n  lights/red: {min_of_s: 3}\n", "min_of_s"),
+        ("routes.yml", "version: 1\ndevices:\n  plug: {kind: tasmotta}\n", "tasmotta"),
+        ("inputs.toml", "[tasmotta]\n", "tasmotta"),
+    ],
+)
+def test_a_mistake_in_a_file_is_told_before_anything_starts(tmp_path: Path, name: str, text: str, said: str):
+    """With what to do; its service would only start and end again and again."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / name).write_text(text)
+    layout = Layout(tmp_path / "data", tmp_path / "data" / "rules.yml")
+    with pytest.raises(PinloopError, match=said) as caught:
+        prepare(layout, free_ports(), "127.0.0.1", (), 60, embedded=False)
+    assert "Mend it" in caught.value.hint

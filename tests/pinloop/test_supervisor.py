@@ -66,7 +66,7 @@ def test_a_part_that_dies_is_started_again(supervise: Callable[..., Supervisor],
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     supervisor.tend()
-    assert events == [("pump", "killed by signal 9; up; starts again in 0.5 s")]
+    assert events == [("pump", "killed by signal 9; starts again in 0.5 s")]
     until(lambda: (supervisor.tend(), supervisor.runners[0].alive)[1], what="the part runs again")
     assert events[-1] == ("pump", "started again (restart 1)")
 
