@@ -97,7 +97,9 @@ def _serve(settings: Settings) -> int:
 
     commands = Commands(database, settings.ttl_s, observed.reported_seq, dry_run)
     limits = {pin: config.limits for pin, config in configured.items()}
-    holds = Holds(database, commands, observed, limits, settings.ttl_s, dry_run, lambda: reconciler.adopted)
+    holds = Holds(
+        database, commands, observed, limits, settings.ttl_s, dry_run, lambda: reconciler.adopted, book.guards_of
+    )
     claims = Claims(
         database,
         commands,

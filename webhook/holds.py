@@ -62,6 +62,7 @@ class Holds:
         lease_s: the longest lease: a device that hears nothing for so long is at its safe value.
         dry_run: whether a pin's commands are only decided.
         heard: whether the broker has told by now what the devices report: until then any other pin may be on.
+        foreign: what routes.yml declares of a pin of other firmware, which keeps no guard itself: known from the start.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Holds:
         lease_s: float,
         dry_run: Callable[[Pin], bool] = lambda _pin: False,
         heard: Callable[[], bool] = lambda: True,
+        foreign: Callable[[Pin], Mapping[str, object]] = lambda _pin: {},
     ) -> None:
         self._connection = database.connection
         self._commands = commands
@@ -81,6 +83,7 @@ class Holds:
         self._lease_s = lease_s
         self._dry_run = dry_run
         self._heard = heard
+        self._foreign = foreign
         with database.transaction():
             # What waited is judged anew at once: the limits may have changed while we were away.
             self._connection.execute("UPDATE guards SET look_s = 0 WHERE held_by != '' AND held_by != ?", (MAX_ON,))
@@ -88,7 +91,7 @@ class Holds:
 
     def limits(self, pin: Pin) -> Limits:
         """Return what the pins file and the pin's device allow, the stricter of both."""
-        declared = self._observed.pins.get(pin[0], {}).get(pin[1])
+        declared = self._observed.pins.get(pin[0], {}).get(pin[1]) or self._foreign(pin)
         ours = self._limits.get(pin, NO_LIMITS)
         return stricter(ours, limits_declared(declared)) if declared else ours
 
@@ -184,6 +187,14 @@ class Holds:
             {"step": step_s},
         )
         self._connection.execute("UPDATE starts SET at_s = at_s + ?", (step_s,))
+
+    def not_ahead(self, now_s: float) -> None:
+        """Let no switch lie in the future: a guard would hold until the clock is there again."""
+        for table, column in (("guards", "switched_s"), ("starts", "at_s")):
+            self._connection.execute(
+                f"UPDATE {table} SET {column} = :now WHERE {column} > :now",  # noqa: S608  (constants)
+                {"now": now_s},
+            )
 
     def prune(self, now_s: float) -> None:
         """Forget the starts that no guard counts any more."""

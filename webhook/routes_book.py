@@ -7,7 +7,7 @@ stay in force, and the mistake is told in the log, in /readyz and by a counter.
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -15,6 +15,7 @@ from contract.topics import Topics
 from service import logs
 from service.document import DocumentError, Problem
 from webhook import metrics
+from webhook.commands import Pin
 from webhook.dialects import Notification
 from webhook.routes import targets_of
 from webhook.routes_file import RoutesFile, load_routes
@@ -63,6 +64,11 @@ class RouteBook:
             ContractError: it asks for nothing that can be done.
         """
         return targets_of(notification, self.file.routes)
+
+    def guards_of(self, pin: Pin) -> Mapping[str, float]:
+        """Return the guards that the file declares of a pin of other firmware; none for other pins."""
+        device = self.file.devices.get(pin[0])
+        return device.pins[pin[1]].guards if device and pin[1] in device.pins else {}
 
     def start(self) -> None:
         """Begin to look; called on the main thread, which alone may ask for signals."""

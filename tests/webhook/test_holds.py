@@ -1,7 +1,7 @@
 """Guards between claims and commands, in a real database: what waits, what passes by itself, what survives."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ class Guarded:
     limits: dict[Pin, Limits]
     now_s: float = NOW_S
     heard: bool = True
+    foreign: dict[Pin, dict[str, object]] = field(default_factory=dict)
 
     def open(self) -> "Guarded":
         self.database = Database(self.path)
@@ -36,7 +37,15 @@ class Guarded:
         self.observed.pins["pump"] = {"main": {"safe": 0}, "back": {"safe": 0}}
         self.observed.status["pump"] = "online"
         self.commands = Commands(self.database, LEASE_S)
-        self.holds = Holds(self.database, self.commands, self.observed, self.limits, LEASE_S, heard=lambda: self.heard)
+        self.holds = Holds(
+            self.database,
+            self.commands,
+            self.observed,
+            self.limits,
+            LEASE_S,
+            heard=lambda: self.heard,
+            foreign=lambda pin: self.foreign.get(pin, {}),
+        )
         self.claims = Claims(self.database, self.commands, self.observed.safe, {}, 300, holds=self.holds)
         return self
 
@@ -283,6 +292,18 @@ def test_an_exclusive_pin_waits_until_the_broker_has_been_heard(guarded: Callabl
     assert pump.later(1) == []
     pump.report(BACK, 0)
     assert [one.value for one in pump.later(1)] == [1]
+
+
+def test_guards_of_other_firmware_hold_before_its_device_has_told(guarded: Callable[..., Guarded]) -> None:
+    """It keeps none itself: after a restart while the broker is away its compressor must not start too soon either."""
+    pump = guarded(Limits())
+    pump.foreign[MAIN] = {"min_off_s": 600}
+    pump.fire("a")
+    pump.end("a")
+    pump.restart()
+    pump.observed.pins.clear()
+    pump.fire("b")
+    assert (pump.value(), pump.held()) == (None, ("min_off_s", 600))
 
 
 def test_pins_that_become_exclusive_while_both_are_on_are_separated(guarded: Callable[..., Guarded]) -> None:
