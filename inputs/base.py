@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from contract.errors import TopicError
 from inputs.facts import Fact
 from inputs.names import Claims, device_id
 from inputs.table import Table
@@ -19,6 +20,7 @@ class Context:
 
     def __init__(self, devices: dict[str, str] | None = None) -> None:
         self._devices = devices or {}
+        self._given = frozenset(self._devices.values())
         self._claims = Claims()
 
     def device(self, source: str, name: str) -> str:
@@ -28,7 +30,13 @@ class Context:
             TopicError: no id can be made of it, or another device has that id.
         """
         given = self._devices.get(f"{source}/{name}") or self._devices.get(name)
-        return given or self._claims.claim(source, name, device_id(name))
+        if given:
+            return given
+        made = device_id(name)
+        if made in self._given:
+            rule = f"would be the device {made!r}, which [devices] gives to another: give it a name there, too"
+            raise TopicError(f"{source} device", name, rule, "collision")
+        return self._claims.claim(source, name, made)
 
 
 class Input(Protocol):

@@ -1,7 +1,8 @@
 """`POST /telemetry` and `POST /device`: readings that gateways bring over HTTP.
 
 Answered 200 only when the points are in the store, the spool or the dead-letter file. A gateway that got no answer
-sends the same again: the same body within ten minutes is the same delivery.
+sends the same again: the same body within ten minutes is the same delivery. Where an item says no time, it is that
+only until it was answered 200: a sensor that shows the same value a minute later has been read twice.
 """
 
 import base64
@@ -93,7 +94,8 @@ class GatewayApi:
         except BadRequestError as error:
             return 400, {"error": str(error)}
         said: dict[str, Any] = {"stored": found.stored, "unknown": found.unknown, "rejected": found.rejected[:100]}
-        problem = self._deliver(account.id.encode() + b"\0" + body, made)
+        timed = all(item.get("timestamp") is not None for items in found.known.values() for item in items)
+        problem = self._deliver(account.id.encode() + b"\0" + body, made, timed)
         if problem:
             return 503, {"error": problem}
         for outcome, count in (("stored", found.stored), ("unknown", len(found.unknown)),
@@ -101,17 +103,25 @@ class GatewayApi:
             ITEMS.labels(outcome).inc(count)
         return 200, said
 
-    def _deliver(self, identity: bytes, made: Sequence[bytes]) -> str:
-        """Hand messages over and wait until they are safe; return what is wrong, "" for nothing."""
+    def _deliver(self, identity: bytes, made: Sequence[bytes], timed: bool) -> str:
+        """Hand messages over and wait until they are safe; return what is wrong, "" for nothing.
+
+        Args:
+            timed: they say when they were read, so that they are the same delivery whenever they come again.
+        """
         if not made:
             return ""
         if not self._waiting.acquire(blocking=False):
             return "too many requests wait for the store; send it again"
         try:
-            safe = self._handed(hashlib.sha256(identity).digest(), made)
+            digest = hashlib.sha256(identity).digest()
+            safe = self._handed(digest, made)
             end_s = time.monotonic() + _SAFE_S
             if len(safe) < len(made) or not all(one.wait(max(0.0, end_s - time.monotonic())) for one in safe):
                 return "the store does not take it now; send it again"
+            if not timed:
+                with self._lock:
+                    self._recent.pop(digest, None)
             return ""
         finally:
             self._waiting.release()

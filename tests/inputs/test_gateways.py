@@ -154,6 +154,14 @@ def test_it_is_answered_when_it_is_safe_and_the_same_again_is_stored_once(monkey
     desk.queue.close()
 
 
+def test_the_same_value_a_minute_later_is_another_reading(desk: Desk) -> None:
+    """Without a time in it nothing else tells two readings of a steady sensor apart."""
+    for minute in range(3):
+        desk.now_s = minute * 60
+        assert desk.post({"name": "cc", "x": 1}, "/device")[1]["stored"] == 1
+    assert len(desk.stored()) == 3
+
+
 def test_what_found_no_room_is_queued_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each message of the request once."""
     monkeypatch.setattr("listener.gateway_api._SAFE_S", 0.05)

@@ -82,3 +82,5 @@ def test_two_devices_never_become_one() -> None:
         context.device("tasmota", "living_room".replace("_", "-"))
     assert caught.value.reason == "collision"
     assert context.device("zigbee2mqtt", "living-room") == "lounge"
+    with pytest.raises(TopicError, match=r"'lounge', which \[devices\] gives to another"):
+        context.device("tasmota", "lounge")
