@@ -185,7 +185,8 @@ def test_a_reading_is_streamed_as_it_comes(hub: RunningHub, pot: Board, streams:
     streams.append(Stream(hub))
     assert abs(float(str(streams[0].until("ping")[1]["now_s"])) - time.time()) < 5
     pot.send("reading/pot", "64.25")
-    assert streams[0].until("reading")[1]["value"] == 64.25
+    # The one before may just be on its way.
+    assert 64.25 in (streams[0].until("reading")[1]["value"] for _ in range(2))
 
 
 def test_a_stream_goes_on_where_the_client_was(hub: RunningHub, pot: Board, streams: list[Stream]) -> None:
