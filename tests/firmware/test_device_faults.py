@@ -239,6 +239,7 @@ def test_unacknowledged_readings_are_sent_again_as_duplicates(make: Make, peer: 
     assert device.starts() == 1
 
 
+@pytest.mark.long
 def test_a_reading_that_waited_says_how_long(make: Make, peer: Peer, engine: str) -> None:
     """Sent again, and sent late from the ring: whoever gets it can tell it from one of now."""
     make("pot", engine, port=peer.port, interval_s=0.1).power()

@@ -182,6 +182,7 @@ def test_a_killed_listener_is_found(patient: Patient) -> None:
 
 
 @pytest.mark.loop
+@pytest.mark.long
 def test_a_listener_that_hangs_is_found(patient: Patient) -> None:
     """It accepts connections and says nothing."""
     os.kill(patient.runner("listener").process.pid, signal.SIGSTOP)
@@ -281,6 +282,7 @@ def test_a_bad_rules_file_is_found(patient: Patient) -> None:
 
 
 @pytest.mark.loop
+@pytest.mark.long
 def test_a_second_instance_of_a_service_is_found(patient: Patient, spawn: Callable[..., Child], tmp_path: Path) -> None:
     """Two with one name throw one another off the broker."""
     spawn(
