@@ -190,11 +190,10 @@ class Holds:
 
     def not_ahead(self, now_s: float) -> None:
         """Let no switch lie in the future: a guard would hold until the clock is there again."""
-        for table, column in (("guards", "switched_s"), ("starts", "at_s")):
-            self._connection.execute(
-                f"UPDATE {table} SET {column} = :now WHERE {column} > :now",  # noqa: S608  (constants)
-                {"now": now_s},
-            )
+        self._connection.execute(
+            "UPDATE guards SET switched_s = :now, look_s = 0 WHERE switched_s > :now", {"now": now_s}
+        )
+        self._connection.execute("UPDATE starts SET at_s = :now WHERE at_s > :now", {"now": now_s})
 
     def prune(self, now_s: float) -> None:
         """Forget the starts that no guard counts any more."""

@@ -154,6 +154,7 @@ class Reconciler:
         self._next_survey = 0.0
         self._next_prune = 0.0
         self._failure = ""
+        self._looked_ahead = False  # for what a clock that has been set back since has left in the future
         self._clock_offset_s = time.time() - time.monotonic()
         self._thread = threading.Thread(target=self._run, name="reconcile", daemon=True)
 
@@ -203,6 +204,9 @@ class Reconciler:
     def _tick(self) -> None:
         self._follow_clock()
         now_s = time.time()
+        if not self._looked_ahead:
+            self._claims.not_ahead(now_s)
+            self._looked_ahead = True
         self._record()
         if not self.adopted and self.settled:  # by then the devices have told what they declare
             self._sender.carry_out(lambda: self._claims.adopt(now_s))
