@@ -344,7 +344,8 @@ class Claims:
             for pin, cause in looked_at.items():
                 wish = wish_of(pin)
                 if self._holds:
-                    allowed = self._holds.allowed(pin, wish, wish_of, cause, ended, now_s)
+                    anybody_on = any(claim.value for claim in claims[pin])
+                    allowed = self._holds.allowed(pin, wish, wish_of, cause, ended, now_s, anybody_on=anybody_on)
                     if allowed is None:
                         continue
                     wish, cause = allowed

@@ -108,7 +108,15 @@ class Holds:
         return more
 
     def allowed(
-        self, pin: Pin, wish: Wish, wish_of: Callable[[Pin], Wish], cause: str, ended: bool, now_s: float
+        self,
+        pin: Pin,
+        wish: Wish,
+        wish_of: Callable[[Pin], Wish],
+        cause: str,
+        ended: bool,
+        now_s: float,
+        *,
+        anybody_on: bool,
     ) -> tuple[Wish, str] | None:
         """Return what may be commanded now in place of `wish`, and why; None: nothing, the pin is left as it is.
 
@@ -116,6 +124,7 @@ class Holds:
             wish_of: returns what the claims ask of another pin.
             cause: why the pin is looked at.
             ended: the wish came about because a claim was not renewed.
+            anybody_on: any claim, the winning one or not, wants the pin on.
         """
         limits = self.limits(pin)
         if limits == NO_LIMITS and pin not in self._remembered:
@@ -158,6 +167,9 @@ class Holds:
             after = Waiting(
                 switched_s, look_s, hold.by, hold.until_s, since_s, wish.value, wish.slot, wish.source, first
             )
+        elif past.tripped and anybody_on:
+            # Overruled for a moment: `max_on_s` waits until nobody wants it on, not until somebody wants it off.
+            after = before._replace(switched_s=switched_s)
         if after != before:
             self._remember(pin, after, limits)
         return (result, said) if result else None

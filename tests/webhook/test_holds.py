@@ -294,6 +294,22 @@ def test_an_exclusive_pin_waits_until_the_broker_has_been_heard(guarded: Callabl
     assert [one.value for one in pump.later(1)] == [1]
 
 
+def test_a_trip_is_not_forgiven_because_somebody_wants_it_off_for_a_moment(guarded: Callable[..., Guarded]) -> None:
+    """A float switch that chatters would let the pump run for ever; once nobody wants it on, a claim starts it."""
+    pump = guarded(Limits(max_on_s=600))
+    pump.fire("a")
+    pump.later(601)
+    pump.fire("dry", value=0, slot="safety")
+    pump.later(1)
+    pump.end("dry")
+    assert (pump.value(), pump.held()) == (0, ("max_on_s", None))
+    pump.fire("dry again", value=0, slot="safety")
+    pump.end("a")
+    pump.end("dry again")
+    pump.fire("b")
+    assert (pump.value(), pump.held()) == (1, None)
+
+
 def test_guards_of_other_firmware_hold_before_its_device_has_told(guarded: Callable[..., Guarded]) -> None:
     """It keeps none itself: after a restart while the broker is away its compressor must not start too soon either."""
     pump = guarded(Limits())
