@@ -82,8 +82,8 @@ def pin_view(picture: Picture, entry: Json) -> Json:
     claims = explained.get("claims") or []
     reported = entry["reported"]
     desired = explained.get("desired")
-    wanted = entry["command"] or (desired if desired and desired["value"] is not None else None)
     held = explained.get("held")
+    wanted = entry["command"] or (desired if desired and desired["value"] is not None and not held else None)
     person = [claim for claim in claims if not claim["fingerprint"]]
     broker = picture.links().get("broker", {"problem": None})
     current = bool(reported and device and device["status"] == ONLINE and not broker["problem"])

@@ -6,6 +6,7 @@ A pure function of the facts that GET /pins shows.
 from datetime import datetime
 from typing import Any
 
+from contract.commands import COMMAND, RELEASED
 from webhook.guards import MAX_ON
 
 __all__ = ["sentence"]
@@ -51,7 +52,9 @@ def _wish(pin: dict[str, Any], person: bool, changed_s: float | None, now_s: flo
     asks = f"{who} asks for {desired['value']:g} {end}"
     if pin.get("held") and pin["held"]["wanted"] == desired["value"]:
         return asks
-    return f"{'would be ' if pin.get('dry_run') else ''}{state}{age}: {asks}"
+    # Nobody knows what a pin is whose device has said nothing.
+    only = "would be " if pin.get("dry_run") else "told to be " if pin["reported"] is None else ""
+    return f"{only}{state}{age}: {asks}"
 
 
 def _held(held: dict[str, Any]) -> str:
@@ -74,7 +77,7 @@ def _report(pin: dict[str, Any], reported_after_s: float | None) -> str:
     if reported is None:
         return "the device has reported nothing"
     text = f"reported {reported['value']:g} ({reported['why']})"
-    if reported_after_s is not None:
+    if reported_after_s is not None and reported["why"] in (COMMAND, RELEASED):
         text += f", {round(reported_after_s * 1000)} ms after the command"
     return text
 

@@ -71,6 +71,17 @@ def test_what_the_store_remembers_fills_the_gap_after_a_start(hub: RunningHub) -
     assert (found["temperature"]["value"], round(found["temperature"]["t_s"])) == (21.5, round(now_s - 900))
 
 
+def test_readings_that_do_not_pass_our_topics_come_from_the_store(hub: RunningHub) -> None:
+    """Those of other firmware and of gateways: shown, followed, and nothing that is days old."""
+    now_s = time.time()
+    hub.remember("plug", "power", [(now_s - 20, 7)])
+    hub.remember("shed", "power", [(now_s - 3 * 86400, 7)])
+    until(lambda: "plug" in {one["device"] for one in hub.get("/api/devices")[1]["devices"]}, 10)
+    hub.remember("plug", "power", [(now_s, 8)])
+    until(lambda: hub.get("/api/devices/plug")[1]["readings"]["power"]["value"] == 8, 10)
+    assert hub.get("/api/devices/shed")[0] == 404
+
+
 def test_a_manual_claim_reaches_the_device_and_can_be_released(hub: RunningHub, lights: Board) -> None:
     """PUT is forwarded to the webhook, the device obeys, why says who; DELETE withdraws."""
     lights.report("red", 0, why="boot")

@@ -44,10 +44,8 @@ def layout(tmp_path: Path) -> Layout:
     layout.password("console").write_text("the-password\n")
     layout.password("console").chmod(0o600)
     (layout.devices / "pot" / "device.json").write_text("{}")
-    layout.rules.write_text("version: 1\nrules: []\n")
-    for path in (layout.pins, layout.routes, layout.inputs, layout.tokens):
+    for path in (layout.rules, layout.pins, layout.routes, layout.inputs, layout.tokens, layout.dead_letters):
         path.write_text(path.name)
-    layout.dead_letters.write_text('{"reason": "a test"}\n')
     (layout.logs / "hub.log").write_text("noise")
     Database(layout.claims).close()
     fill(layout.store, 100)

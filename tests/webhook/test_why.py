@@ -52,6 +52,20 @@ CASES = [
         (pin(None, {**REPORTED, "why": "released"}), False, NOW_S - 7200, None),
         "released for 2 h: no claim, so the device keeps its default; reported 1 (released)",
     ),
+    (
+        (pin(wish()), False, NOW_S - 240, None),
+        (
+            "told to be on for 4 min: alert too-bright (slot alert) asks for 1 until TIME unless renewed; "
+            "the device has reported nothing"
+        ),
+    ),
+    (
+        (pin(wish(), {**REPORTED, "value": 0, "why": "boot"}, held=held("quiet", 1)), False, NOW_S - 240, 0.003),
+        (
+            "alert too-bright (slot alert) asks for 1 until TIME unless renewed; "
+            "1 is held back by quiet until TIME; reported 0 (boot)"
+        ),
+    ),
     ((pin(None), False, None, None), "no claim, and never had one; the device has reported nothing"),
     (
         (pin(wish(), REPORTED, held=held("min_off_s", 1)), False, NOW_S - 240, None),
@@ -84,7 +98,19 @@ CASES = [
 @pytest.mark.parametrize(
     ("facts", "text"),
     CASES,
-    ids=["alert", "person", "unknown", "released", "nothing", "rest", "trip", "minimum", "dry-run"],
+    ids=[
+        "alert",
+        "person",
+        "unknown",
+        "released",
+        "silent",
+        "boot",
+        "nothing",
+        "rest",
+        "trip",
+        "minimum",
+        "dry-run",
+    ],
 )
 def test_the_sentence_says_who_what_since_when_and_until_when(facts: tuple[Any, ...], text: str) -> None:
     """For every kind of reason."""
