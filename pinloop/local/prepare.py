@@ -1,4 +1,4 @@
-"""Makes what local mode needs and what is not there yet: secrets, broker files, a rules file, virtual devices.
+"""Makes what local mode needs and is not there yet: secrets, broker files, samples of people's files, virtual devices.
 
 Idempotent: a second start changes nothing that exists.
 """
@@ -51,14 +51,17 @@ def prepare(
     layout.secrets.chmod(0o700)
     for user in ("console", "alerts", "operator"):
         read_or_make(layout.password(user))
-    if not layout.inputs.exists():
-        layout.inputs.write_bytes(resources.files("listener").joinpath("inputs.toml").read_bytes())
+    for path, folder, sample in (
+        (layout.inputs, "listener", "inputs.toml"),
+        (layout.rules, "rules", "sample.yml"),
+        (layout.pins, "webhook", "pins.yml"),
+        (layout.routes, "webhook", "routes.yml"),
+    ):
+        if not path.exists():
+            path.write_bytes(resources.files(folder).joinpath(sample).read_bytes())
     inputs = _inputs(layout)
     users = {user: read_or_make(layout.password(user)) for user in _broker_users(layout, own_devices)}
     _broker_files(layout, ports.mqtt, bind, users, embedded, inputs)
-    if not layout.rules.exists():
-        sample = resources.files("rules").joinpath("sample.yml")
-        layout.rules.write_bytes(sample.read_bytes())
     _look_at_rules_and_pins(layout)
     for device, profile in VIRTUAL_DEVICES.items():
         _device(layout, device, profile, ports.mqtt, sweep_s)
@@ -107,8 +110,7 @@ def _look_at_rules_and_pins(layout: Layout) -> None:
     """Say now what their services would say again and again, in vain."""
     try:
         load_rules(layout.rules)
-        if layout.pins.exists():
-            read_pins(layout.pins)
+        read_pins(layout.pins)
     except RulesError as error:
         raise PinloopError(str(error), "Mend it: `pinloop rules check` says whether it is good.") from None
     except SettingsError as error:
