@@ -7,6 +7,7 @@ refuses it refuses as problem details, like the application behind it.
 """
 
 import contextlib
+import logging
 import resource
 import threading
 import time
@@ -123,6 +124,7 @@ class HttpServer:
             if isinstance(one, waitress.server.BaseWSGIServer):
                 one.channel_class = _Channel
                 one.maintenance = _maintaining(one)
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for each request that waits for a thread
         self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
         self._thread.start()
 

@@ -111,13 +111,15 @@ class Commands:
 
     def _write(self) -> None:
         if self._commands:
-            self._connection.executemany(
-                "REPLACE INTO commands VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, ?)", self._commands
+            self._database.write(
+                "REPLACE INTO commands (device, pin, value, slot, source, seq, ttl_s, changed_s, at_s, renew_s,"
+                " dry_run) VALUES {rows}",
+                self._commands,
             )
         if self._changes:
-            self._connection.executemany(
+            self._database.write(
                 "INSERT INTO changes (at_s, device, pin, value, slot, source, reason, seq, held_by, dry_run)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " VALUES {rows}",
                 self._changes,
             )
 
@@ -187,10 +189,15 @@ class Commands:
     def acknowledge(self, acked: Iterable[tuple[Pin, int, float]]) -> None:
         """Note which commands the broker has acknowledged: (pin, seq, when)."""
         rows = [(at_s, *pin, seq) for pin, seq, at_s in acked]
-        self._connection.executemany("UPDATE commands SET acked_s = ? WHERE device = ? AND pin = ? AND seq = ?", rows)
-        self._connection.executemany(
-            "UPDATE changes SET acked_s = ? WHERE id = (SELECT max(id) FROM changes WHERE device = ? AND pin = ?"
-            " AND held_by = '' AND NOT dry_run) AND acked_s IS NULL AND seq <= ?",
+        self._database.write(
+            "WITH acked (at_s, device, pin, seq) AS (VALUES {rows}) UPDATE commands SET acked_s = acked.at_s FROM acked"
+            " WHERE commands.device = acked.device AND commands.pin = acked.pin AND commands.seq = acked.seq",
+            rows,
+        )
+        self._database.write(
+            "WITH acked (at_s, device, pin, seq) AS (VALUES {rows}) UPDATE changes SET acked_s = acked.at_s FROM acked"
+            " WHERE id = (SELECT max(id) FROM changes AS last WHERE last.device = acked.device AND last.pin = acked.pin"
+            " AND held_by = '' AND NOT dry_run) AND acked_s IS NULL AND changes.seq <= acked.seq",
             rows,
         )
 

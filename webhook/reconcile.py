@@ -208,6 +208,7 @@ class Reconciler:
             self._claims.not_ahead(now_s)
             self._looked_ahead = True
         self._record()
+        self._database.tidy()
         if not self.adopted and self.settled:  # by then the devices have told what they declare
             self._sender.carry_out(lambda: self._claims.adopt(now_s))
             self.adopted = True
@@ -312,7 +313,7 @@ class Reconciler:
         reports = _taken(self._observed.reports)
         if not acked and not reports:
             return
-        with self._database.transaction():
+        with self._database.transaction(durable=False):  # what a power cut takes of it is when, never what
             self._commands.acknowledge(acked)
             delays_s = [self._commands.report(*report) for report in reports]
         crash_at("reports.recorded")

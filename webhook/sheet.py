@@ -22,7 +22,7 @@ class Sheet:
     """
 
     def __init__(self, database: Database, fingerprints: Iterable[str]) -> None:
-        self._connection = database.connection
+        self._database = database
         keys = [(one,) for one in dict.fromkeys(fingerprints)]
         self._known: dict[str, tuple[float, str]] = {
             fingerprint: (starts_at, status)
@@ -65,10 +65,10 @@ class Sheet:
         ended = [key for key, claim in self._claims.items() if claim is None]
         made = [claim for claim in self._claims.values() if claim is not None]
         if ended:
-            self._connection.executemany("DELETE FROM claims WHERE device = ? AND pin = ? AND owner = ?", ended)
-        if made:
-            self._connection.executemany("REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)", made)
-        if self._alerts:
-            self._connection.executemany(
-                "REPLACE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", self._alerts.values()
+            self._database.connection.executemany(
+                "DELETE FROM claims WHERE device = ? AND pin = ? AND owner = ?", ended
             )
+        if made:
+            self._database.write("REPLACE INTO claims VALUES {rows}", made)
+        if self._alerts:
+            self._database.write("REPLACE INTO alerts VALUES {rows}", list(self._alerts.values()))
