@@ -321,7 +321,7 @@ class Claims:
             return RELEASE
         value = self._safe(pin) if winner.slot == UNKNOWN else winner.value
         if value is None:
-            return RELEASE  # a safe value that only the device knows
+            return Wish(None, winner.slot, winner.source)  # a safe value that only the device knows
         return Wish(value, winner.slot, winner.source, winner.until_s)
 
     def _settle(
