@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.stack.checks import until_pins
-from tests.stack.compose import ROOT, Stack
+from tests.stack.compose import Stack
 from tests.stack.load import Alerts, Load, Wishes
-from tests.stack.table import FaultTable
+from tests.stack.table import SECTION, FaultTable
+from tests.support import fault_page
 from tests.support.wait import until
 
 RUN = os.environ.get("PINLOOP_STACK_RUN", "")  # the folder of this run, made by run.sh
@@ -88,4 +89,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         page = _TABLE.page("the published ones" if upstream else STANDINS)
         (Path(RUN) / "fault-table.md").write_text(page)
         if os.environ.get("PINLOOP_FAULT_TABLE") == "write" and not counts["failed"] and not counts["error"]:
-            (ROOT / "docs" / "fault-table.md").write_text(page)
+            fault_page.put(fault_page.PAGE, SECTION, page)

@@ -1,16 +1,17 @@
-"""docs/fault-table.md: a row for each fault that the tests made, written from what they saw."""
+"""The stack's section of docs/fault-table.md: a row for each fault that the tests made, written from what they saw."""
 
 import os
 import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["FaultTable", "Row", "promises"]
+from tests.support.fault_page import cells, section
 
+__all__ = ["SECTION", "FaultTable", "Row", "promises"]
+
+SECTION = "On the stack"
 _HEAD = """\
-# What was broken on purpose
-
-Written by `make fault-table` from a run of `tests/stack/` on the stack as docker-compose.yml starts it; each
+From a run of `tests/stack/` on the stack as docker-compose.yml starts it; each
 `make test-stack` makes the same faults and fails when one ends otherwise. Meanwhile a device publishes twenty readings
 a second, a rule and an alert want both pins changed while the fault lasts, and the pins are read off the virtual
 device.
@@ -49,7 +50,7 @@ class FaultTable:
         self.rows.append(Row(what, done, expected, seen))
 
     def page(self, images: str) -> str:
-        """Return the page; `images` says which images ran."""
+        """Return the section; `images` says which images ran."""
         lines = [f"Machine: {platform.system()} {platform.machine()}, {os.cpu_count()} cores. Images: {images}.", ""]
         lines += ["| what | done | expected | seen |", "|---|---|---|---|"]
         lines += [f"| {row.what} | {row.done} | {row.expected} | {row.seen} |" for row in self.rows]
@@ -58,6 +59,4 @@ class FaultTable:
 
 def promises(page: Path) -> list[tuple[str, str, str]]:
     """Return (what, done, expected) of each row of a page."""
-    cells = [[cell.strip() for cell in line.strip("| \n").split(" | ")] for line in page.read_text().splitlines()
-             if line.startswith("| ")]  # fmt: skip
-    return [(row[0], row[1], row[2]) for row in cells[1:]]
+    return [(row[0], row[1], row[2]) for row in cells(section(page, SECTION))]

@@ -65,6 +65,7 @@ class Board:
     def off(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        del self._client  # nothing else holds it, and only so it closes all of its file descriptors
 
     def _connected(self, client: paho.Client, *_: Any) -> None:
         self.connects += 1
@@ -98,7 +99,10 @@ class Board:
 
 @contextlib.contextmanager
 def boards(broker: Broker, names: Sequence[str], pins: Sequence[str], **limits: object) -> Iterator[list[Board]]:
-    """Run boards for the length of a `with` block; `limits` as of the firmware's pins."""
+    """Run boards for the length of a `with` block; `limits` as of the firmware's pins.
+
+    No more than 320: each has three file descriptors, and paho waits with select(), which knows 1024.
+    """
     made = [Board(broker, name, pins, **limits) for name in names]
     ending = threading.Event()
 

@@ -126,7 +126,7 @@ def main(argv: Sequence[str]) -> int:
     )
     missing = [test for test in tests if not results.cases([test.removeprefix("tests/")])]
     if missing:
-        print("did not run: " + ", ".join(missing), file=sys.stderr)
+        print("did not run, see `pytest --collect-only`:", *missing, sep="\n  ", file=sys.stderr)
     if code == 0 and not missing and "--write" in argv and not wanted:
         put(PAGE, SECTION, table(results))
         put(PAGE, NOT_TRIED_SECTION, not_tried())

@@ -23,7 +23,7 @@ from tests.support.ports import free_port
 from tests.support.wait import until
 from tests.webhook.conftest import PASSWORDS
 
-FLEET = 100
+FLEET = 250
 PINS = ("red", "green")
 POINTS = ("claims.decided", "claims.committed", "command.sent", "command.acknowledged", "reports.recorded")
 ROUNDS = 30
@@ -53,7 +53,7 @@ def differing(fleet: Sequence[Board], truth: dict[tuple[str, str], int]) -> list
 
 @pytest.mark.long
 @pytest.mark.parametrize("end", ["sigterm", "sigkill"])
-def test_a_hundred_boards_come_back_after_the_broker_with_every_pin_right(
+def test_a_fleet_comes_back_after_the_broker_with_every_pin_right(
     make_webhook: Callable[..., Any], broker: Broker, record_property: Callable[[str, object], None], end: str
 ) -> None:
     """What changed while the broker was away holds; after the SIGKILL it has forgotten everything, too."""
