@@ -244,8 +244,8 @@ def _together(work: Any) -> None:
 
 
 @contextlib.contextmanager
-def both_ways(folder: Path) -> Iterator[tuple[Way, Way]]:
-    """Run our webhook and the baseline on one broker."""
+def both_ways(folder: Path, journal: bool = False) -> Iterator[tuple[Way, Way]]:
+    """Run our webhook and the baseline, with or without a journal of its own, on one broker."""
     our_port, its_port = free_port(), free_port()
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(running_broker(folder / "broker"))
@@ -258,7 +258,15 @@ def both_ways(folder: Path) -> Iterator[tuple[Way, Way]]:
             "PINLOOP_LOG_FORMAT": "json",
         }
         ours = stack.enter_context(owned(["python", "-m", "webhook"], folder / "webhook.out", environment))
-        words = ["python", "-m", "bench.connect_per_request", broker.port, its_port, PASSWORD]
+        words = [
+            "python",
+            "-m",
+            "bench.connect_per_request",
+            broker.port,
+            its_port,
+            PASSWORD,
+            *[folder / "journal.db"] * journal,
+        ]
         base = stack.enter_context(owned([*map(str, words)], folder / "baseline.out"))
         for port in (our_port, its_port):
             until(lambda port=port: opened(f"http://127.0.0.1:{port}/readyz"), 20, "both webhooks are ready")
@@ -267,11 +275,11 @@ def both_ways(folder: Path) -> Iterator[tuple[Way, Way]]:
         yield Way("ours", ours, our_port, commands), Way("base", base, its_port, commands)
 
 
-def measure(rounds: int, seconds: float) -> dict[str, Any]:
+def measure(rounds: int, seconds: float, journal: bool = False) -> dict[str, Any]:
     """Return the figures of so many rounds."""
     many_ms: list[float] = []
     load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="pinloop-bench-") as name, both_ways(Path(name)) as (ours, base):
+    with tempfile.TemporaryDirectory(prefix="pinloop-bench-") as name, both_ways(Path(name), journal) as (ours, base):
         for way in (ours, base):
             way.closed_loop(1.0)  # imports, caches, first pages of the database
             way.rates.clear()
@@ -294,6 +302,7 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
     figures["thousand_alerts_ms"] = round(statistics.median(many_ms), 1)
     return {
         **figures,
+        "baseline_journal": journal,
         "rounds": rounds,
         "load_before": round(load, 1),
         "load_after": round(os.getloadavg()[0], 1),
@@ -304,9 +313,10 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one object.")
 @click.option("--quick", is_flag=True, help="2 rounds of 1 s instead of 5 of 2 s.")
-def main(as_json: bool, quick: bool) -> None:
+@click.option("--journal", is_flag=True, help="The baseline commits each body to a journal of its own, too.")
+def main(as_json: bool, quick: bool, journal: bool) -> None:
     """Measure the webhook: latency at 10, 100 and 500 requests/s, highest rate, CPU per request, a thousand alerts."""
-    figures = measure(2, 1.0) if quick else measure(5, 2.0)
+    figures = measure(2, 1.0, journal) if quick else measure(5, 2.0, journal)
     if as_json:
         click.echo(json.dumps(figures))
         return

@@ -22,9 +22,9 @@ _AT_A_TIME = (1, 8, 64, 512)
 _ROWS_AT_A_TIME = 24
 # Rows that were changed since the journal was last brought in; each takes two to three pages of it.
 _ROWS_WHEN_QUIET = 40
-_ROWS_WHEN_BUSY = 2000
-# Beyond so many pages (32 MB) a commit does it by itself after all: the journal must not fill the disk.
-_MOST_JOURNAL_PAGES = 8192
+_ROWS_WHEN_BUSY = 1400
+# Beyond so many pages (16 MB) a commit does it by itself after all: the journal must not fill the disk.
+_MOST_JOURNAL_PAGES = 4096
 
 # Migration n brings the schema from version n to n + 1 (`user_version`). Never edit one that was released: add one.
 _MIGRATIONS = (
