@@ -96,6 +96,13 @@ _MIGRATIONS = (
         at_s, device, pin, value, slot, source, reason, seq, dry_run, held_by ON changes
     BEGIN SELECT RAISE(ABORT, 'changes is append-only'); END;
     """,
+    """
+    -- Alerts that a source (`follower.Source.name`) has listed as active: only those can end by being absent there.
+    CREATE TABLE listed (
+        source TEXT NOT NULL, fingerprint TEXT NOT NULL, starts_at REAL NOT NULL,
+        PRIMARY KEY (source, fingerprint)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -5,7 +5,7 @@ longer in it ends. The second is only said of senders that are known to be the
 one that was asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from webhook import metrics
@@ -49,11 +49,13 @@ class Follower:
     """Makes the claims what a list of active alerts says.
 
     1. An alert that fires is asserted, as if it had been posted; one that was heard of a moment ago is left alone.
-    2. One that fires here, comes from the same sender and is not in the list, twice in a row, lets go of its pins as
-       if its time were over. A notification that came after the list was asked for knows more than the list.
+    2. One that fires here, comes from the same sender, was in the list once and is not in it, twice in a row, lets go
+       of its pins as if its time were over. A notification that came after the list was asked for knows more than the
+       list.
 
     A sender is taken to be the one that is read once one of the alerts that it posted is in the list; until then, and
-    for every other sender, absence says nothing.
+    for every other sender, absence says nothing. Nor does it of an alert that was never listed: two Grafanas may go by
+    one name, and the list of the one says nothing of the other's alerts. Those end with their claims.
 
     Args:
         claim_ttl_s: how long a claim lasts that is not asserted again.
@@ -68,6 +70,10 @@ class Follower:
         with database.lock:
             rows = database.connection.execute("SELECT sender FROM senders WHERE read_at = ?", (source.name,))
             self._senders = {source.name, *(row["sender"] for row in rows)}
+            rows = database.connection.execute(
+                "SELECT fingerprint, starts_at FROM listed WHERE source = ?", (source.name,)
+            )
+            self._listed: dict[str, float] = {row["fingerprint"]: row["starts_at"] for row in rows}
 
     def forget_absences(self) -> None:
         """Begin counting anew: the last list was not read."""
@@ -89,6 +95,7 @@ class Follower:
             if one.notifies and (not mine or mine in one.receivers) and one.notification.status == FIRING
         }
         known = {row["fingerprint"]: row for row in self._claims.alerts(0)}
+        self._remember({one.notification.fingerprint: one.notification.starts_at for one in listed}, known)
         commands: list[PinCommand] = []
         due = []
         for fingerprint, one in firing.items():
@@ -106,7 +113,10 @@ class Follower:
         absent = {
             fingerprint
             for fingerprint, row in known.items()
-            if row["sender"] in self._senders and fingerprint not in firing and row["seen_s"] < asked_s
+            if row["sender"] in self._senders
+            and fingerprint not in firing
+            and self._listed.get(fingerprint) == row["starts_at"]
+            and row["seen_s"] < asked_s
         }
         ended = absent & self._absent if may_end else set()
         self._absent = absent - ended
@@ -114,6 +124,22 @@ class Follower:
             commands += self._claims.lapse(ended, f"no longer active in {self._source.dialect}", now_s)
             metrics.READ_BACK.labels(self._source.dialect, "ended").inc(len(ended))
         return commands
+
+    def _remember(self, listed: Mapping[str, float], known: Container[str]) -> None:
+        """Note which alerts (fingerprint -> start) the source has, and forget those that it has not and nobody holds.
+
+        A restart must not forget them: their "resolved" may be lost before it or after. A power cut may.
+        """
+        new = [(self._source.name, *one) for one in listed.items() if self._listed.get(one[0]) != one[1]]
+        old = [(self._source.name, one) for one in self._listed if one not in listed and one not in known]
+        if not new and not old:
+            return
+        with self._database.transaction(durable=False):
+            self._database.write("REPLACE INTO listed VALUES {rows}", new)
+            self._database.write("DELETE FROM listed WHERE (source, fingerprint) IN (VALUES {rows})", old)
+        self._listed.update(listed)
+        for _, fingerprint in old:
+            del self._listed[fingerprint]
 
     def _learn(self, sender: str, starts_at: float, one: Active) -> None:
         """Note that `sender` is the one that is read: it posted what is in the list."""

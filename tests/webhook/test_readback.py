@@ -138,6 +138,45 @@ def test_claims_of_other_senders_are_left_alone(bench: Bench, other: type[Grafan
     assert bench.desk.value(("lights", "green")) == 1
 
 
+def test_another_grafana_of_the_same_name_is_left_alone(bench: Bench) -> None:
+    """Both say http://localhost:3000/, as Grafana does by itself: what was never listed here is not ended from here."""
+    bench.fire_and_tell()
+    second = Grafana()
+    second.fire("tank", ACTUATE, bench.began_s)
+    second.alerts["tank"]["labels"]["slot"] = "safety"
+    bench.take(second.post(second.alerts["tank"]))
+    second.close()
+    for _ in range(2):
+        bench.read(3)
+        assert [claim.source for claim in bench.desk.claims.of(PIN)] == ["tank", "hot"]
+        bench.reader = bench.open()
+    bench.grafana.resolve("hot")
+    bench.read(2)
+    assert [claim.source for claim in bench.desk.claims.of(PIN)] == ["tank"]
+
+
+def test_an_alert_that_fires_again_is_not_ended_before_it_was_listed_again(bench: Bench) -> None:
+    """What was listed is this episode of it, not any."""
+    bench.fire_and_tell()
+    bench.read()
+    bench.grafana.resolve("hot")
+    second = Grafana()
+    second.fire("hot", ACTUATE, bench.began_s + 5)
+    bench.take(second.post(second.alerts["hot"]))
+    second.close()
+    bench.read(3)
+    assert bench.desk.value() == 1
+
+
+def test_what_was_listed_is_forgotten_when_it_has_ended(bench: Bench) -> None:
+    """The table does not grow with every alert that ever fired."""
+    bench.fire_and_tell()
+    bench.read()
+    bench.grafana.resolve("hot")
+    bench.read(3)
+    assert bench.desk.database.connection.execute("SELECT count(*) FROM listed").fetchone()[0] == 0
+
+
 def test_the_other_organizations_of_the_same_grafana_are_left_alone(bench: Bench) -> None:
     """Each has a list of its own."""
     bench.fire_and_tell()
