@@ -158,6 +158,10 @@ class Holds:
             said = cause
         now_on = self._on(pin, result.value) if result else past.on
         switched_s = now_s if now_on != past.on else past.switched_s
+        if result and now_on and limits.max_on_s and switched_s is not None:
+            # The lease ends with the run, so that a webhook that dies does not prolong it.
+            run_ends_s = switched_s + limits.max_on_s
+            result = result._replace(until_s=min(run_ends_s, result.until_s or run_ends_s))
         if now_on and not past.on:
             self._connection.execute("INSERT INTO starts VALUES (?, ?, ?)", (*pin, now_s))
         look_s = look_again_s(hold, now_on, switched_s, limits, now_s)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.webhook.desk import NOW_S
-from tests.webhook.world import World
+from tests.webhook.world import World, simulated
 from webhook.dialects import decode
 from webhook.settings import Settings
 from webhook.together import Together
@@ -17,10 +17,12 @@ from webhook.together import Together
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    opened = World(tmp_path, lambda: None, lambda: None)
-    opened.advance(2)
-    yield opened
-    opened.close()
+    with simulated() as clock:
+        opened = World(clock, tmp_path, {"lights": {"red": {}}}, {}, lambda: None, lambda *_: None, lambda: None)
+        opened.start()
+        opened.advance(2)
+        yield opened
+        opened.kill()
 
 
 def body(alerts: int, status: str = "firing", **extra: Any) -> bytes:

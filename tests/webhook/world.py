@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ import structlog
 from contract.commands import decode_command
 from contract.topics import PIN_SET, PIN_STATE, Topics
 from firmware.pins import Output
-from service.mqtt import NotConnected
+from service.mqtt import NotConnected, Outgoing
 from webhook.alerts import Alerts
 from webhook.claims import Claims
 from webhook.commands import Commands, Pin
@@ -97,8 +97,8 @@ class Boundary:
     """A connection to SQLite at which the process can be killed, or the disk be full.
 
     Attributes:
-        fuse: what the next COMMIT meets: "before" or "after" (killed there), "full" (it fails); "torn": the next command
-            cannot be written, in the middle of a transaction; None: nothing.
+        fuse: what the next COMMIT meets: "before" or "after" (killed there), "full" (it fails); "torn": the next
+            command cannot be written, in the middle of a transaction; None: nothing.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -109,14 +109,20 @@ class Boundary:
         return getattr(self._connection, name)
 
     def execute(self, sql: str, *values: Any) -> Any:
-        if self.fuse is None or not sql.startswith("REPLACE INTO commands" if self.fuse == "torn" else "COMMIT"):
-            return self._connection.execute(sql, *values)
-        fuse, self.fuse = self.fuse, None
-        if fuse in ("full", "torn"):
+        if sql == "COMMIT" and self.fuse in ("before", "after", "full"):
+            fuse, self.fuse = self.fuse, None
+            if fuse == "full":
+                raise sqlite3.OperationalError("database or disk is full")
+            if fuse == "after":
+                self._connection.execute(sql)
+            raise Crashed(fuse)
+        return self._connection.execute(sql, *values)
+
+    def executemany(self, sql: str, values: Any) -> Any:
+        if self.fuse == "torn" and "INTO commands" in sql:
+            self.fuse = None
             raise sqlite3.OperationalError("database or disk is full")
-        if fuse == "after":
-            self._connection.execute(sql)
-        raise Crashed(fuse)
+        return self._connection.executemany(sql, values)
 
 
 @dataclass
@@ -207,6 +213,16 @@ def set_topic(pin: Pin) -> str:
     return _TOPICS.build(PIN_SET, *pin)
 
 
+class _Landed:
+    """A publication of which it is known whether a PUBACK comes."""
+
+    def __init__(self, acked: bool) -> None:
+        self._acked = acked
+
+    def wait(self, _timeout_s: float) -> bool:
+        return self._acked
+
+
 class Webhook:
     """The webhook's own classes, on the database at `path`; also its session with the broker.
 
@@ -260,28 +276,24 @@ class Webhook:
         message: Any = SimpleNamespace(topic=topic, payload=payload, retain=retained)
         self.observed.message(message)
 
-    def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> Any:
+    def publish_all(self, messages: Sequence[Outgoing]) -> list[Any]:
         """Stand in for `service.mqtt.Session`."""
-        assert (qos, retain) == (1, True)
         if not self.connected or not self._world.broker.up:
             raise NotConnected
+        return [_Landed(self._send(one)) for one in messages]
+
+    def _send(self, message: Outgoing) -> bool:
+        """Send one, as `line` says; return whether a PUBACK comes."""
+        assert message.retain
+        if not self.connected:
+            return False  # lost with the one before it
         line, self.line = self.line, "ok"
         if line != "lost":
             for _ in range(2 if line == "twice" else 1):
-                self._world.publish(topic, payload)
+                self._world.publish(message.topic, message.payload)
         if line in ("lost", "unacked"):
             self.connected = False
-        return SimpleNamespace(wait=lambda _timeout_s: line in ("ok", "twice"))
-
-    def publish_all(self, messages: Any) -> Any:
-        """The same; a connection that ends between two of them loses the rest."""
-        sent = [self.publish(*messages[0][:2], retain=messages[0].retain)]
-        for one in messages[1:]:
-            try:
-                sent.append(self.publish(one.topic, one.payload, retain=one.retain))
-            except NotConnected:
-                sent.append(SimpleNamespace(wait=lambda _timeout_s: False))
-        return sent
+        return self.connected
 
     def close(self) -> None:
         self.database.close()

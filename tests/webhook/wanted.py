@@ -1,0 +1,225 @@
+"""What pins should be: the rules of docs/webhook.md once more, as plain as possible, and nothing of the webhook's code.
+
+Who is heard, how long a claim lasts, who wins, and what a guard holds back. It
+is told of every event and of every tick at the moment when the webhook is.
+"""
+
+from collections.abc import Set
+from dataclasses import dataclass, field
+
+from tests.webhook.world import CLAIM_TTL_S
+from webhook.commands import Pin
+from webhook.dialects import FIRING, RESOLVED, UNKNOWN, Notification
+from webhook.guards import Limits
+
+HOUR_S = 3600
+DAY_S = 86400
+_SLOTS = ("safety", "manual", "alert", "timer", "threshold", "unknown")
+_WORDS = {FIRING: 0, UNKNOWN: 1, RESOLVED: 2}
+
+
+@dataclass
+class Ask:
+    """What an alert of the plan wants."""
+
+    pin: Pin
+    value: int
+    slot: str = "alert"
+
+
+@dataclass
+class Heard:
+    """What was last heard of an alert.
+
+    Attributes:
+        began: when its episode began.
+        word: 0 firing, 1 ended and nobody knows how, 2 resolved.
+        seen: when that was heard.
+        until: when its claim ends; None: it has none.
+    """
+
+    began: float
+    word: int
+    seen: float
+    until: float | None
+    unknown: bool = False
+
+
+@dataclass
+class Person:
+    """What a person holds."""
+
+    value: int
+    since: float
+    until: float
+    slot: str
+
+
+@dataclass
+class Run:
+    """What a pin is asked to be, and the past that its guards count."""
+
+    on: bool = False
+    since: float | None = None
+    starts: list[float] = field(default_factory=list)
+    tripped: bool = False
+
+
+class Wanted:
+    """What every pin should be.
+
+    Args:
+        asks: the alerts that there may be, by fingerprint.
+        limits: the guards; `quiet` in UTC, within a day.
+    """
+
+    def __init__(self, asks: dict[str, Ask], limits: dict[Pin, Limits]) -> None:
+        self._asks = asks
+        self._limits = limits
+        self.heard: dict[str, Heard] = {}
+        self.absent: set[str] = set()
+        self.people: dict[Pin, Person] = {}
+        self.runs: dict[Pin, Run] = {pin: Run() for pin in {ask.pin for ask in asks.values()}}
+
+    def hear(self, one: Notification, now: float) -> None:
+        """Take in a word: the newest episode counts, and in it the strongest; a start in the future orders nothing."""
+        before = self.heard.get(one.fingerprint)
+        new = (one.starts_at, _WORDS[one.status])
+        if before and before.began <= now:
+            if new < (before.began, before.word):
+                return
+            if new == (before.began, before.word) and new[1]:
+                return  # said before
+        until = now + CLAIM_TTL_S if one.status == FIRING else None
+        self.heard[one.fingerprint] = Heard(*new, now, until, unknown=one.status == UNKNOWN)
+
+    def firing(self, now: float) -> dict[str, Heard]:
+        return {name: one for name, one in self.heard.items() if one.until is not None and one.until > now}
+
+    def read(self, listed: list[Notification], now: float) -> None:
+        """Take in the list of active alerts; what is missing twice in a row ends."""
+        firing = self.firing(now)
+        for one in listed:
+            known = firing.get(one.fingerprint)
+            if not known or known.began != one.starts_at or not 0 <= now - known.seen < CLAIM_TTL_S / 3:
+                self.hear(one, now)
+        absent = firing.keys() - {one.fingerprint for one in listed}
+        for name in absent & self.absent:
+            self.heard[name].until = None
+        self.absent = absent - self.absent
+
+    def let_go(self, pin: Pin) -> None:
+        """A person lets go, of what alerts of unknown end have left there, too."""
+        self.people.pop(pin, None)
+        for name, one in self.heard.items():
+            if self._asks[name].pin == pin:
+                one.unknown = False
+
+    def shift(self, step_s: float) -> None:
+        """The clock was set while the webhook ran: everything lasts as long as before."""
+        for one in self.heard.values():
+            one.seen += step_s
+            if one.until is not None:
+                one.until += step_s
+        for person in self.people.values():
+            person.since += step_s
+            person.until += step_s
+        for run in self.runs.values():
+            run.starts = [at + step_s for at in run.starts]
+            if run.since is not None:
+                run.since += step_s
+
+    def started(self, now: float) -> None:
+        """The webhook starts: nothing of what it remembers can lie in the future."""
+        for one in self.heard.values():
+            one.seen = min(one.seen, now)
+        for person in self.people.values():
+            if person.since > now:
+                person.since, person.until = now, now + person.until - person.since
+        for run in self.runs.values():
+            run.starts = [min(at, now) for at in run.starts]
+            if run.since is not None:
+                run.since = min(run.since, now)
+
+    def tick(self, now: float) -> None:
+        """Time has passed: claims end, and no alert's lasts longer than one that is made now; guards look again."""
+        over = set()
+        for name, one in self.heard.items():
+            if one.until is not None and one.until > now + CLAIM_TTL_S + 1:
+                one.until = now + CLAIM_TTL_S
+            if one.until is not None and one.until <= now:
+                one.until = None
+                over.add(self._asks[name].pin)
+        for pin, person in list(self.people.items()):
+            if person.until <= now:
+                del self.people[pin]
+                over.add(pin)
+        self.decide(now, over)
+
+    def wishes(self, pin: Pin, now: float) -> list[tuple[int, int]]:
+        """Return the rank of the slot and the negated value of every claim: the least wins."""
+        asked = [self._asks[name] for name in self.firing(now)]
+        wishes = [(_SLOTS.index(ask.slot), -ask.value) for ask in asked if ask.pin == pin]
+        wishes += [
+            (_SLOTS.index("unknown"), 0)
+            for name, one in self.heard.items()
+            if one.unknown and self._asks[name].pin == pin
+        ]
+        person = self.people.get(pin)
+        if person and person.until > now:
+            wishes.append((_SLOTS.index(person.slot), -person.value))
+        return wishes
+
+    def winner(self, pin: Pin, now: float) -> tuple[str, int] | None:
+        """Return the slot and the value of the claim that wins; the greater value within a slot."""
+        slot, value = min(self.wishes(pin, now), default=(None, 0))
+        return None if slot is None else (_SLOTS[slot], -value)
+
+    def anybody_wants_on(self, pin: Pin, now: float) -> bool:
+        return any(value for _, value in self.wishes(pin, now))
+
+    def wants_on(self, pin: Pin, now: float) -> bool:
+        winner = self.winner(pin, now)
+        return bool(winner and winner[1])
+
+    def decide(self, now: float, over: Set[Pin] = frozenset()) -> None:
+        """Let the guards of every pin judge what is wanted.
+
+        Args:
+            over: pins of which a claim has just ended because nobody renewed it.
+        """
+        for pin, run in self.runs.items():
+            winner = self.winner(pin, now)
+            wanted = bool(winner and winner[1])
+            urgent = bool(winner and winner[0] in ("safety", "unknown")) or (not wanted and pin in over)
+            if not self.anybody_wants_on(pin, now):
+                run.tripped = False
+            on = self._may(run, self._limits.get(pin, Limits()), wanted, urgent, now)
+            if on and not run.on:
+                run.starts.append(now)
+            if on != run.on:
+                run.on, run.since = on, now
+
+    def _may(self, run: Run, limits: Limits, wanted: bool, urgent: bool, now: float) -> bool:
+        lasted = now - run.since if run.since is not None else float("inf")
+        too_long = run.on and 0 < limits.max_on_s <= lasted
+        if not wanted:
+            return run.on and lasted < limits.min_on_s and not urgent and not too_long
+        if too_long:
+            run.tripped = True
+        if run.tripped:
+            return False
+        if urgent:
+            return True
+        quiet = _is_quiet(limits, now)
+        if run.on:
+            return not quiet or lasted < limits.min_on_s
+        often = 0 < limits.max_switches_per_h <= sum(now - at < HOUR_S for at in run.starts)
+        return not quiet and lasted >= limits.min_off_s and not often
+
+
+def _is_quiet(limits: Limits, now: float) -> bool:
+    if limits.quiet is None:
+        return False
+    begins, ends = ((at.hour * 60 + at.minute) * 60 for at in (limits.quiet.begins, limits.quiet.ends))
+    return begins <= now % DAY_S < ends
