@@ -61,8 +61,8 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _serve(settings: Settings) -> int:
-    # The survey of thousands of pins computes for a while. Whoever waits for the interpreter meanwhile gets it after this
-    # time (Python's own: 5 ms), and an alert waits for it at each step of a statement.
+    # The survey of thousands of pins computes for a while. Whoever waits for the interpreter meanwhile gets it after
+    # this time (Python's own: 5 ms), and an alert waits for it at each step of a statement.
     sys.setswitchinterval(0.0005)
     topics = Topics(settings.mqtt_prefix)
     configured = read_pins(settings.pins_path)

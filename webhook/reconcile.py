@@ -231,7 +231,8 @@ class Reconciler:
         if abs(step_s) > _CLOCK_STEP_S:
             self._log.warning("clock was set", step_s=round(step_s, 1))
             self._claims.shift(step_s)
-        # Only now: on a full disk the step is still to be made. Small ones are slewing, and add up to nothing that matters.
+        # Only now: on a full disk the step is still to be made. Small ones are slewing, and add up to nothing that
+        # matters.
         self._clock_offset_s = offset_s
 
     def _due(self, now_s: float) -> list[Pin]:
