@@ -5,16 +5,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from click import Group
 from click.testing import CliRunner, Result
 
-from pinloop.devices import device
-from pinloop.pins import pin
-from pinloop.rules import rules
+from pinloop.cli import main
 from tests.hub.running import PASSWORD, Board, RunningHub
 from tests.support.wait import until
 
-MAIN = Group("pinloop", commands={"device": device, "pin": pin, "rules": rules})
 RULES = Path(__file__).resolve().parents[2] / "rules" / "sample.yml"
 
 
@@ -27,7 +23,7 @@ def _no_hub_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*words: str, env: dict[str, str] | None = None) -> Result:
     """Run a command."""
-    return CliRunner().invoke(MAIN, words, env=env)
+    return CliRunner().invoke(main, words, env=env)
 
 
 def here(hub: RunningHub) -> dict[str, str]:
