@@ -51,14 +51,14 @@ def prepare(
     layout.secrets.chmod(0o700)
     for user in ("console", "alerts", "operator"):
         read_or_make(layout.password(user))
-    for path, folder, sample in (
+    for path, package, sample in (
         (layout.inputs, "listener", "inputs.toml"),
         (layout.rules, "rules", "sample.yml"),
         (layout.pins, "webhook", "pins.yml"),
         (layout.routes, "webhook", "routes.yml"),
     ):
         if not path.exists():
-            path.write_bytes(resources.files(folder).joinpath(sample).read_bytes())
+            path.write_bytes(resources.files(package).joinpath(sample).read_bytes())
     inputs = _inputs(layout)
     users = {user: read_or_make(layout.password(user)) for user in _broker_users(layout, own_devices)}
     _broker_files(layout, ports.mqtt, bind, users, embedded, inputs)
