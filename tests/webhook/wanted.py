@@ -78,6 +78,7 @@ class Wanted:
         self._limits = limits
         self.heard: dict[str, Heard] = {}
         self.absent: set[str] = set()
+        self.listed: dict[str, float] = {}
         self.people: dict[Pin, Person] = {}
         self.runs: dict[Pin, Run] = {pin: Run() for pin in {ask.pin for ask in asks.values()}}
 
@@ -97,13 +98,15 @@ class Wanted:
         return {name: one for name, one in self.heard.items() if one.until is not None and one.until > now}
 
     def read(self, listed: list[Notification], now: float) -> None:
-        """Take in the list of active alerts; what is missing twice in a row ends."""
+        """Take in the list of active alerts; what was in it once and is missing twice in a row ends."""
         firing = self.firing(now)
         for one in listed:
             known = firing.get(one.fingerprint)
             if not known or known.began != one.starts_at or not 0 <= now - known.seen < CLAIM_TTL_S / 3:
                 self.hear(one, now)
-        absent = firing.keys() - {one.fingerprint for one in listed}
+        starts = {one.fingerprint: one.starts_at for one in listed}
+        self.listed = {name: began for name, began in self.listed.items() if name in firing} | starts
+        absent = {name for name, one in firing.items() if name not in starts and self.listed.get(name) == one.began}
         for name in absent & self.absent:
             self.heard[name].until = None
         self.absent = absent - self.absent

@@ -116,13 +116,17 @@ class Boundary:
             if fuse == "after":
                 self._connection.execute(sql)
             raise Crashed(fuse)
+        self._tear(sql)
         return self._connection.execute(sql, *values)
 
     def executemany(self, sql: str, values: Any) -> Any:
+        self._tear(sql)
+        return self._connection.executemany(sql, values)
+
+    def _tear(self, sql: str) -> None:
         if self.fuse == "torn" and "INTO commands" in sql:
             self.fuse = None
             raise sqlite3.OperationalError("database or disk is full")
-        return self._connection.executemany(sql, values)
 
 
 @dataclass
