@@ -1,5 +1,6 @@
 """The listener as a process, between a real mosquitto and a real SQLite file, through what may befall it."""
 
+import contextlib
 import json
 import random
 import signal
@@ -9,13 +10,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import paho.mqtt.client as paho
 import pytest
 import urllib3
+from paho.mqtt.enums import CallbackAPIVersion
 
 from contract.commands import Command
 from contract.readings import encode_reading
 from store.sqlite import SqliteStore
-from tests.support.broker import Broker, Client
+from tests.support.broker import Broker, Client, take_over
 from tests.support.ports import free_port
 from tests.support.processes import Child
 from tests.support.wait import until
@@ -129,6 +132,48 @@ def test_every_acknowledged_reading_is_stored_once_whenever_the_listener_is_kill
     until(lambda: len(listener.stored()) >= total, 10, f"all readings (seed {seed})")
     assert listener.stored() == list(range(total)), f"seed {seed}"
     assert rows(listener, "pot") == total, f"seed {seed}"
+
+
+def test_a_connection_that_ends_in_mid_burst_again_and_again_loses_nothing(
+    listener: Listener, broker: Broker, client: Client
+) -> None:
+    """Each reading by its number: none is missing, none is twice, although they have no time of their own."""
+    wanted = {(device, n) for device in ("pot", "tank") for n in range(1500)}
+    for n in range(1500):
+        for device in ("pot", "tank"):
+            client.client.publish(f"pinloop/{device}/reading/pot", encode_reading(n % 7, n, "k3f9"), 1)
+        if n % 100 == 50:  # the broker sends while this goes on
+            take_over(broker.host, broker.port, "pinloop-listener")
+
+    def stored() -> list[tuple[str, int]]:
+        sql = "SELECT device, value FROM samples JOIN series ON id = series WHERE field = 'n' ORDER BY 1, 2"
+        with contextlib.closing(sqlite3.connect(listener.folder / "store.db")) as connection:
+            return [(device, int(n)) for device, n in connection.execute(sql)]
+
+    with contextlib.suppress(AssertionError):  # the comparison names those that are missing
+        until(lambda: len(stored()) >= len(wanted), 20, every_s=0.1)
+    until(lambda: listener.metric("listener_queue_bytes") == 0)
+    assert stored() == sorted(wanted)
+    assert listener.metric("mqtt_connects_total") > 1
+
+
+def test_somebody_who_takes_a_session_over_in_passing_acknowledges_nothing(broker: Broker) -> None:
+    """What the tests and the soak cut connections with: else they would lose readings themselves."""
+    with Client(broker, "pinloop-listener", clean=False) as first:
+        first.client.subscribe("pinloop/#", 1)
+    with Client(broker) as publisher:
+        for n in range(100):
+            publisher.publish("pinloop/pot/reading/pot", str(n))
+    for _ in range(5):
+        take_over(broker.host, broker.port, "pinloop-listener")
+    again = paho.Client(CallbackAPIVersion.VERSION2, "pinloop-listener", clean_session=False)
+    seen: set[bytes] = set()
+    again.on_message = lambda _client, _userdata, message: seen.add(message.payload)
+    again.connect(broker.host, broker.port)
+    again.loop_start()
+    until(lambda: len(seen) == 100, what="all that was published is still there")
+    again.disconnect()
+    again.loop_stop()
 
 
 def test_what_is_not_stored_is_not_acknowledged(listener: Listener, client: Client) -> None:

@@ -152,6 +152,18 @@ class Client:
                 seen.append(message)
 
 
+def take_over(host: str, port: int, client_id: str) -> None:
+    """Make the broker end a client's connection: someone with its name comes and goes again.
+
+    Its session stays, and nothing of it is acknowledged: a whole client would take messages that nobody has then.
+    """
+    name = client_id.encode()
+    with socket.create_connection((host, port), 5) as sock:
+        sock.sendall(bytes((0x10, 12 + len(name), 0, 4)) + b"MQTT" + bytes((4, 0, 0, 0, 0, len(name))) + name)
+        answer = sock.recv(4, socket.MSG_WAITALL)
+    assert (answer[0], answer[3]) == (0x20, 0), f"the broker refuses {client_id}: {answer.hex()}"
+
+
 @contextlib.contextmanager
 def running_broker(folder: Path, lines: str = "allow_anonymous true") -> Iterator[Broker]:
     """Run a broker for the length of a `with` block."""
