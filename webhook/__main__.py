@@ -158,6 +158,7 @@ def _serve(settings: Settings) -> int:
     health.add("reconciler", reconciler.problem)
     health.add("routes", book.problem)
     health.add("other firmware", bridges.problem)
+    health.add_warning("other firmware that is declared no more", bridges.warning)
     if settings.dry_run or rehearsed:
         some = "every pin" if settings.dry_run else ", ".join("/".join(pin) for pin in sorted(rehearsed))
         health.add_warning("dry_run", lambda: f"no command is sent to {some}")

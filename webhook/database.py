@@ -102,6 +102,13 @@ _MIGRATIONS = (
         source TEXT NOT NULL, fingerprint TEXT NOT NULL, starts_at REAL NOT NULL,
         PRIMARY KEY (source, fingerprint)
     ) WITHOUT ROWID;
+
+    -- Devices of other firmware as routes.yml declared them (JSON), kept until what was taken out of it is known to be
+    -- off. gone_s: since when it is out of it, seconds since 1970; NULL while it is in it.
+    CREATE TABLE declarations (
+        device TEXT NOT NULL, declared TEXT NOT NULL, gone_s REAL,
+        PRIMARY KEY (device, declared)
+    ) WITHOUT ROWID;
     """,
 )
 

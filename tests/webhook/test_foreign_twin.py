@@ -241,18 +241,6 @@ def test_a_pin_that_nobody_reports_is_thought_to_be_what_it_was_told() -> None:
     assert stage.ask(None)[0] == Message("x/set", b"level=5")
 
 
-def test_a_device_that_is_declared_no_more_is_made_safe_and_forgotten(stage: Stage) -> None:
-    """Its topics at Pinloop are cleared; its own get the safe value and nothing else."""
-    stage.there()
-    stage.ask(1)
-    assert stage.twin.retire(["p"]) == [
-        OFF,
-        Message("pinloop/d/pin/p/state", b"", True),
-        Message("pinloop/d/info", b"", True),
-        Message("pinloop/d/status", b"", True),
-    ]
-
-
 @pytest.mark.parametrize("payload", [b"", b"\xff", b"maybe", b"{", b'{"state":3}', b"[" * 5000, b"{}" * 40000])
 def test_nonsense_of_a_device_is_refused(stage: Stage, payload: bytes) -> None:
     """Counted by the bridge, and no reason for anything else."""

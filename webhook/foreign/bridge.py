@@ -14,12 +14,13 @@ from contract.errors import ContractError
 from contract.topics import PIN_SET, Topics
 from service import logs
 from service.mqtt import Message as Received
-from service.mqtt import NotConnected, Publication, Session
+from service.mqtt import NotConnected, Session
 from service.settings import MqttSettings
 from webhook import metrics
 from webhook.commands import Commands, Pin
 from webhook.database import Database
 from webhook.foreign.model import Device, Message
+from webhook.foreign.orphans import Orphans
 from webhook.foreign.twin import Twin
 from webhook.quarantine import Quarantine
 
@@ -28,7 +29,6 @@ __all__ = ["Bridge", "Bridges"]
 _TICK_S = 0.2
 # After a broker that lost its retained messages has come back, the webhook has sent its commands anew by then.
 _SETTLE_S = 5.0
-_RETIRE_S = 2.0
 
 
 class Bridge:
@@ -85,17 +85,6 @@ class Bridge:
         self._thread.join(timeout=5)
         self._session.stop()
 
-    def retire(self, devices: Mapping[str, Device]) -> None:
-        """End the pins that are declared no more, or elsewhere: they get the safe value there, and nothing is left."""
-        ended = {name: device.gone_in(devices.get(name)) for name, device in self.devices.items()}
-        with self._lock:
-            sent = self._publish(
-                [one for name, pins in ended.items() if pins for one in self._twins[name].retire(pins)]
-            )
-        deadline = time.monotonic() + _RETIRE_S
-        for publication in sent:
-            publication.wait(max(0.0, deadline - time.monotonic()))
-
     def problem(self) -> str | None:
         """Say what is wrong with the connection, None when it stands."""
         return self._session.problem()
@@ -138,23 +127,20 @@ class Bridge:
         metrics.FOREIGN_REFUSED.labels(device).inc()
         self._log.debug("message not understood", device=device, topic=topic, error=str(error))
 
-    def _publish(self, messages: Iterable[Message]) -> list[Publication]:
+    def _publish(self, messages: Iterable[Message]) -> None:
         """Send what the quarantine does not hold; called with the lock held."""
-        sent: list[Publication] = []
         for message in messages:
             if self._quarantine.holds(message.topic):
                 continue
             try:
                 publication = self._session.publish(message.topic, message.payload, qos=1, retain=message.retain)
             except NotConnected:
-                return sent  # nothing is queued: the webhook sends what then holds once the twins have greeted
+                return  # nothing is queued: the webhook sends what then holds once the twins have greeted
             self._quarantine.sent(message.topic, publication)
-            sent.append(publication)
-        return sent
 
 
 class Bridges:
-    """The bridge of the devices that are declared now, none while there are none.
+    """The bridge of the devices that are declared now, none while there are none, and what others have left behind.
 
     Attributes:
         quarantine: of what is sent to devices of other firmware.
@@ -167,24 +153,35 @@ class Bridges:
         self._database = database
         self._commands = commands
         self._bridge: Bridge | None = None
+        self._devices: Mapping[str, Device] | None = None  # before the first
+        self._orphans = Orphans(settings, topics, database, self._engaged)
 
     def follow(self, devices: Mapping[str, Device]) -> None:
         """Run the twins of these devices from now on."""
-        old = self._bridge
-        if dict(devices) == dict(old.devices if old else {}):
+        if self._devices is not None and dict(devices) == dict(self._devices):
             return
-        if old:
-            old.retire(devices)
-            old.stop()
+        if self._bridge:
+            self._bridge.stop()
+        self._devices = devices
         self.quarantine.pardon()
+        inherited = self._orphans.follow(devices)
         self._bridge = (
-            Bridge(self._settings, self._topics, devices, self._engaged, self.quarantine) if devices else None
+            Bridge(
+                self._settings,
+                self._topics,
+                devices,
+                lambda pin: pin in inherited or self._engaged(pin),
+                self.quarantine,
+            )
+            if devices
+            else None
         )
         if self._bridge:
             self._bridge.start()
 
     def stop(self) -> None:
         """Disconnect."""
+        self._orphans.stop()
         if self._bridge:
             self._bridge.stop()
 
@@ -192,6 +189,10 @@ class Bridges:
         """Say what is wrong, None when all is well or nothing is declared; a check for `Health`."""
         bridge = self._bridge
         return bridge.problem() if bridge else None
+
+    def warning(self) -> str | None:
+        """Say which pins are declared no more and not known to be safe yet; a check for `Health`."""
+        return self._orphans.problem()
 
     def _engaged(self, pin: Pin) -> bool:
         """Tell whether a command may still hold the pin: it stands, or its release was never reported."""

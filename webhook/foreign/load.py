@@ -13,7 +13,7 @@ from webhook.foreign import custom, esphome, shelly1, shelly2, tasmota, zigbee2m
 from webhook.foreign.model import Device, Pin
 from webhook.foreign.values import topic, yes_no
 
-__all__ = ["KINDS", "MAX_DEVICES", "read_devices"]
+__all__ = ["KINDS", "MAX_DEVICES", "make_device", "read_devices"]
 
 KINDS: Mapping[str, ModuleType] = {
     "tasmota": tasmota,
@@ -74,10 +74,18 @@ def _device(problems: Problems, key: str, name: str, node: Node) -> Device | Non
         block.add("topic", "is missing: the device's own topic")
     user = block.optional("user", _user) or name
     pins = _pins(problems, key, block, firmware)
-    if len(problems.found) > before:
-        return None
-    firmware_of = custom.build(values, pins) if firmware is custom else firmware.build(name, values["topic"], pins)
-    return Device(name, str(kind), user, pins, firmware_of, tuple(sorted(values.items())))
+    return None if len(problems.found) > before else make_device(name, str(kind), user, pins, values)
+
+
+def make_device(name: str, kind: str, user: str, pins: Mapping[str, Pin], values: Mapping[str, str]) -> Device:
+    """Return a device of which everything is known.
+
+    Args:
+        values: the device's own keys, as `topic`.
+    """
+    module = KINDS[kind]
+    firmware = custom.build(values, pins) if module is custom else module.build(name, values["topic"], pins)
+    return Device(name, kind, user, pins, firmware, tuple(sorted(values.items())))
 
 
 def _pins(problems: Problems, key: str, block: Block, firmware: ModuleType) -> dict[str, Pin]:

@@ -92,6 +92,13 @@ class Device:
     firmware: Firmware = field(compare=False)
     declared: tuple[tuple[str, str], ...] = ()
 
+    def place(self, pin: str) -> tuple[object, ...]:
+        """Return where the pin is switched: equal for the same relay, whatever the device and the pin are called."""
+        where = self.pins[pin].where
+        if self.kind == "custom":
+            return (self.kind, where["topic"])
+        return (self.kind, self.declared, tuple(sorted(where.items())))
+
     def gone_in(self, later: "Device | None") -> list[str]:
         """Return the pins that are not switched in the same way in a later declaration of the device."""
         if later is None or (later.kind, later.declared) != (self.kind, self.declared):

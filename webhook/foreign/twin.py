@@ -140,15 +140,6 @@ class Twin:
             for message in self._release(pin, held, expired=True)
         ]
 
-    def retire(self, pins: Iterable[str]) -> list[Message]:
-        """Return what ends these pins at Pinloop: they are safe, and nothing of the device stays retained."""
-        ended = {pin: self._pins[pin] for pin in pins}
-        safe = [message for pin, held in ended.items() for message in self._release(pin, held, expired=False)]
-        ours = [message for message in safe if not message.topic.startswith(self._topics.prefix + "/")]
-        gone = [self._topics.build(PIN_STATE, self.device.name, pin) for pin in ended]
-        gone += [self._topics.build(kind, self.device.name) for kind in (INFO, STATUS)]
-        return ours + [Message(topic, b"", retain=True) for topic in gone]
-
     def _release(self, pin: str, held: _Held, *, expired: bool) -> list[Message]:
         held.command, held.expired = None, expired
         if not held.engaged:
