@@ -110,6 +110,13 @@ _MIGRATIONS = (
         PRIMARY KEY (device, declared)
     ) WITHOUT ROWID;
     """,
+    """
+    -- The guards that a pin's own device declared last, and its safe value (JSON): known before it tells again.
+    CREATE TABLE declared_limits (
+        device TEXT NOT NULL, pin TEXT NOT NULL, declared TEXT NOT NULL,
+        PRIMARY KEY (device, pin)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

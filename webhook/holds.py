@@ -5,10 +5,12 @@ what may be commanded now. What it remembers is in the database, so that a trip
 of `max_on_s` and a pause outlive a restart. The caller holds a transaction.
 """
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from contract.payloads import number
 from webhook import metrics
 from webhook.arbiter import SAFETY, SLOTS, UNKNOWN
 from webhook.commands import Commands, Pin, Wish
@@ -16,6 +18,9 @@ from webhook.database import Database
 from webhook.guards import (
     HOUR_S,
     MAX_ON,
+    MAX_SWITCHES,
+    MIN_OFF,
+    MIN_ON,
     NO_LIMITS,
     Hold,
     Limits,
@@ -30,6 +35,8 @@ from webhook.guards import (
 from webhook.observed import Observed
 
 __all__ = ["Holds", "Waiting"]
+
+_TOLD = (MIN_ON, MIN_OFF, MAX_ON, MAX_SWITCHES, "safe")
 
 
 class Waiting(NamedTuple):
@@ -54,7 +61,7 @@ class Waiting(NamedTuple):
 
 
 class Holds:
-    """The tables `guards` and `starts`.
+    """The tables `guards`, `starts` and `declared_limits`.
 
     Args:
         observed: what the devices declare and report.
@@ -88,10 +95,17 @@ class Holds:
             # What waited is judged anew at once: the limits may have changed while we were away.
             self._connection.execute("UPDATE guards SET look_s = 0 WHERE held_by != '' AND held_by != ?", (MAX_ON,))
             self._remembered = set(self.waiting())
+            rows = self._connection.execute("SELECT device, pin, declared FROM declared_limits")
+            self._told: dict[Pin, dict[str, object]] = {
+                (row["device"], row["pin"]): json.loads(row["declared"]) for row in rows
+            }
 
     def limits(self, pin: Pin) -> Limits:
-        """Return what the pins file and the pin's device allow, the stricter of both."""
-        declared = self._observed.pins.get(pin[0], {}).get(pin[1]) or self._foreign(pin)
+        """Return what the pins file and the pin's device allow, the stricter of both.
+
+        Until a device has told what it declares, what it told an earlier process counts.
+        """
+        declared = self._observed.pins.get(pin[0], {}).get(pin[1]) or self._foreign(pin) or self._told.get(pin)
         ours = self._limits.get(pin, NO_LIMITS)
         return stricter(ours, limits_declared(declared)) if declared else ours
 
@@ -126,6 +140,7 @@ class Holds:
             ended: the wish came about because a claim was not renewed.
             anybody_on: any claim, the winning one or not, wants the pin on.
         """
+        self._note(pin)
         limits = self.limits(pin)
         if limits == NO_LIMITS and pin not in self._remembered:
             return wish, cause
@@ -220,11 +235,35 @@ class Holds:
         return Waiting(*tuple(row)[2:]) if row else Waiting()
 
     def _is_known(self, pin: Pin, guard: str) -> bool:
-        """Tell whether the limit of a guard can be known: it is in the file, or the device has told what it declares.
+        """Tell whether the limit of a guard is known: somebody declares it, or the device has told that it does not.
 
-        After a restart devices tell only when the broker is heard; until then what waits goes on waiting.
+        A database of an earlier version does not know what devices declare; until they tell what waits goes on waiting.
         """
-        return pin[1] in self._observed.pins.get(pin[0], {}) or bool(getattr(self._limits.get(pin, NO_LIMITS), guard))
+        return pin[1] in self._observed.pins.get(pin[0], {}) or bool(getattr(self.limits(pin), guard))
+
+    def _safe(self, pin: Pin) -> float:
+        """Return the pin's safe value, or the one that was told to an earlier process."""
+        safe = self._observed.safe(pin)
+        if safe is None:
+            safe = number(self._told.get(pin, {}).get("safe", 0), "safe")
+        return safe
+
+    def _note(self, pin: Pin) -> None:
+        """Keep what the pin's device declares."""
+        declared = self._observed.pins.get(pin[0], {}).get(pin[1])
+        if declared is None:
+            return
+        told = {key: declared[key] for key in _TOLD if declared.get(key)}
+        if told.keys() <= {"safe"}:
+            told = {}
+        if told == self._told.get(pin, {}):
+            return
+        if told:
+            self._connection.execute("REPLACE INTO declared_limits VALUES (?, ?, ?)", (*pin, json.dumps(told)))
+            self._told[pin] = told
+        else:
+            self._connection.execute("DELETE FROM declared_limits WHERE device = ? AND pin = ?", pin)
+            del self._told[pin]
 
     def _remember(self, pin: Pin, what: Waiting, limits: Limits) -> None:
         if limits == NO_LIMITS and pin[1] in self._observed.pins.get(pin[0], {}):
@@ -258,7 +297,7 @@ class Holds:
             # The lease ends with the guard, so that a webhook that dies does not keep it on.
             return standing._replace(until_s=hold.until_s) if standing else None
         if past.on:
-            return Wish(self._observed.safe(pin) or 0, wish.slot, wish.source, wish.until_s)
+            return Wish(self._safe(pin), wish.slot, wish.source, wish.until_s)
         return standing
 
     def _rival(

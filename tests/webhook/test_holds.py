@@ -322,6 +322,40 @@ def test_guards_of_other_firmware_hold_before_its_device_has_told(guarded: Calla
     assert (pump.value(), pump.held()) == (None, ("min_off_s", 600))
 
 
+def test_what_a_device_declared_holds_also_before_it_tells_again(guarded: Callable[..., Guarded]) -> None:
+    """After a restart, with a broker that is away or has lost the info."""
+    pump = guarded(Limits())
+    pump.observed.pins["pump"] = {"main": {"safe": 0, "min_off_s": 600}, "back": {"safe": 2, "max_on_s": 900}}
+    pump.fire("dry")
+    pump.fire("wet", BACK)
+    pump.end("dry")
+    for name in ("again", "once more"):
+        pump.restart()
+        pump.observed.pins.clear()
+        pump.fire(name)
+        assert (pump.value(), pump.held()) == (None, ("min_off_s", 600))
+    pump.later(600)
+    assert (pump.value(), pump.held()) == (1, None)
+    pump.later(300)
+    assert (pump.value(BACK), pump.held(BACK)) == (2, ("max_on_s", None))
+
+
+def test_what_a_device_declares_no_more_is_forgotten(guarded: Callable[..., Guarded]) -> None:
+    """What it says now counts, also after the next restart."""
+    pump = guarded(Limits())
+    pump.observed.pins["pump"]["main"]["min_off_s"] = 600
+    pump.fire("dry")
+    pump.end("dry")
+    del pump.observed.pins["pump"]["main"]["min_off_s"]
+    pump.fire("again")
+    assert pump.value() == 1
+    pump.end("again")
+    pump.restart()
+    pump.observed.pins.clear()
+    pump.fire("once more")
+    assert pump.value() == 1
+
+
 def test_pins_that_become_exclusive_while_both_are_on_are_separated(guarded: Callable[..., Guarded]) -> None:
     """A changed pins file counts for what runs, too."""
     pump = guarded(Limits())
@@ -344,10 +378,10 @@ def test_limits_that_a_device_declares_count_without_a_file(guarded: Callable[..
 
 
 @pytest.mark.parametrize(("limit", "last"), [("min_off_s", "b"), ("max_on_s", "a")])
-def test_what_waits_for_a_declared_limit_waits_until_its_device_tells_again(
+def test_what_waits_for_a_declared_limit_waits_for_its_time_also_before_its_device_tells_again(
     guarded: Callable[..., Guarded], limit: str, last: str
 ) -> None:
-    """After a restart nobody knows the limit before the broker is heard; a trip and a pause outlive that."""
+    """After a restart while the broker is away; a trip and a pause outlive that."""
     pump = guarded(Limits())
     pump.observed.pins["pump"]["main"] = {"safe": 0, limit: 30}
     pump.fire("a")
@@ -357,13 +391,11 @@ def test_what_waits_for_a_declared_limit_waits_until_its_device_tells_again(
     pump.later(31 if limit == "max_on_s" else 1)
     assert (pump.held() or ("none",))[0] == limit
     pump.restart()
-    declared = pump.observed.pins.pop("pump")
-    declared["main"][limit] = 30
-    assert pump.later(1000) == []
+    pump.observed.pins.clear()
+    assert pump.later(28) == []
     assert pump.fire(last) == []
     assert (pump.held() or ("none",))[0] == limit
-    pump.observed.pins["pump"] = declared
-    pump.claims.reissue([MAIN], pump.now_s)
+    pump.later(1)
     assert pump.value() == (1 if limit == "min_off_s" else 0)
 
 
