@@ -30,8 +30,8 @@ SPOOL_BEHIND = Gauge("listener_spool_behind_bytes", "Bytes in the spool that a s
 SPOOLED = Counter("listener_spooled_points_total", "Points written to the spool.")
 SPOOL_DROPPED = Counter(
     "listener_spool_dropped_points_total",
-    "Points that a store never gets: too old (age), no room (bytes), damaged or torn on the disk, never written"
-    " because the spool could not be (unwritable).",
+    "Points that a store never gets: too old (age), no room (bytes; disk: the disk is full), damaged or torn on the"
+    " disk, never written because the spool could not be (unwritable).",
     ["store", "reason"],
 )
 HELD = Gauge("listener_acknowledgements_held", "1 while neither store nor spool takes anything.")

@@ -41,7 +41,9 @@ class Settings(
     spool_max_bytes: int = setting(
         1073741824, "Most bytes of that folder; beyond it nothing is acknowledged to the broker.", least=65536
     )
-    spool_max_age_s: float = setting(604800.0, "Seconds after which points in the spool are dropped.", least=60)
+    spool_max_age_s: float = setting(
+        604800.0, "Seconds of the listener's running time after which points in the spool are dropped.", least=60
+    )
     spool_points_per_s: float = setting(
         20000.0, "Most points a second from the spool to the main store: live ones go beside them.", least=1
     )

@@ -11,8 +11,13 @@ messages be acknowledged. Whatever a crash or a bad sector left is passed over
 up to the next record that is whole, and counted; an old segment is never
 written to again. A cursor may lag behind after a crash: points that come twice
 replace themselves. A segment goes when every reader has passed it.
+
+Age is counted by a clock of the spool's own, because the wall clock may be set at any time (no battery, then NTP): it
+runs while the process does, and begins at the last record that is there. So neither a step of the clock nor the time
+in which nothing ran makes a record old; a record that waits in running listeners gets as old as it waits.
 """
 
+import errno
 import os
 import threading
 import time
@@ -31,8 +36,9 @@ _SEGMENTS = 16  # of which a full spool consists: what is passed is given back i
 _LARGEST_SEGMENT_BYTES = 8 << 20
 _WORTH_DELETING_BYTES = 1 << 20  # a segment that is still written to
 _CURSOR_EVERY_S = 1.0
-# A clock that was never set says nothing about the age of a record.
+# Of a version that took the wall clock's time, while that was not set: it says nothing about the record's age.
 _LEAST_NS = 1577836800 * 10**9  # 2020-01-01
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class SpoolError(Exception):
@@ -44,7 +50,7 @@ class Spool:
 
     Args:
         max_bytes: most bytes of all segments together.
-        max_age_s: a record that is older is dropped when it is read.
+        max_age_s: a record that has waited longer is dropped when it is read.
 
     Raises:
         SpoolError: it was written by a later version.
@@ -66,6 +72,7 @@ class Spool:
         self._saved: dict[str, tuple[int, float]] = {}  # reader -> its cursor, and when that was written
         self._ending = False
         self._find()
+        self._clock_ahead_ns = max(self._last_ns() or time.time_ns(), _LEAST_NS) - time.monotonic_ns()
 
     def add_reader(self, name: str, *, required: bool, from_start: bool) -> None:
         """Add a reader, before the first `append`.
@@ -91,16 +98,19 @@ class Spool:
         """Write a record and return the position after it; the record survives a power cut.
 
         Raises:
-            SpoolError: it is full of what required readers have not read, or cannot be written.
+            SpoolError: it, or the disk, is full of what required readers have not read; or it cannot be written.
         """
-        record = framed(body, points, time.time_ns())
+        record = framed(body, points, self._now_ns())
         with self._changed:
             self._make_room(len(record) + len(HEAD))
-            try:
-                self._write(record)
-            except OSError as error:
-                self._abandon()
-                raise SpoolError(f"{self._path}: {error.strerror}") from error
+            while True:
+                try:
+                    self._write(record)
+                    break
+                except OSError as error:
+                    self._abandon()
+                    if error.errno not in _NO_ROOM or not self._give_up_oldest("disk"):
+                        raise SpoolError(f"{self._path}: {error.strerror}") from error
             self._changed.notify_all()
             return self._next
 
@@ -193,24 +203,48 @@ class Spool:
         self._next = max([*cursors, *(base + size for base, size in self._segments.items())], default=0)
         self._gauge()
 
+    def _last_ns(self) -> int | None:
+        """Return the spool's own time of the last whole record, None without one."""
+        for base, size in reversed(self._segments.items()):
+            try:
+                found = [one.appended_ns for _, one in self._walk(base, base + size) if isinstance(one, Record)]
+            except OSError:  # it is told, and tried again, when a store's turn comes to read it
+                continue
+            if found:
+                return found[-1]
+        return None
+
+    def _now_ns(self) -> int:
+        return time.monotonic_ns() + self._clock_ahead_ns
+
     def _make_room(self, more: int) -> None:
         while sum(self._segments.values()) + more > self._max_bytes:
-            rest = list(self._segments)[1:]
-            needed = min((self._positions[name] for name in self._required), default=self._next)
-            if not rest or needed < rest[0]:
+            if len(self._segments) < 2 or not self._give_up_oldest("bytes"):
                 raise SpoolError(f"{self._path}: is full ({self._max_bytes} bytes)")
-            for name, position in self._positions.items():
-                if position < rest[0]:
-                    self._count_dropped(name, position, rest[0])
-                    self._positions[name] = rest[0]
-            self._trim()
 
-    def _count_dropped(self, name: str, start: int, end: int) -> None:
+    def _give_up_oldest(self, why: str) -> bool:
+        """Drop the oldest segment if no required reader lacks any of it; return whether that was so.
+
+        The last one only while it is not open.
+        """
+        if not self._segments:
+            return False
+        after = [*self._segments, self._next][1]
+        if any(self._positions[name] < after for name in self._required):
+            return False
+        for name, position in self._positions.items():
+            if position < after:
+                self._count_dropped(name, position, after, why)
+                self._positions[name] = after
+        self._trim()
+        return True
+
+    def _count_dropped(self, name: str, start: int, end: int, why: str) -> None:
         try:
             points = sum(found.points for _, found in self._walk(start, end) if isinstance(found, Record))
         except OSError:
             points = 1
-        self._tell(name, {"bytes": points})
+        self._tell(name, {why: points})
 
     def _write(self, record: bytes) -> None:
         if self._file is not None and self._next - self._base + len(record) > self._segment_bytes:
@@ -275,7 +309,7 @@ class Spool:
                 yield from records(self._segment(base), base, start, min(base + size, end))
 
     def _too_old(self, record: Record) -> bool:
-        return _LEAST_NS < record.appended_ns < time.time_ns() - self._max_age_ns
+        return _LEAST_NS <= record.appended_ns < self._now_ns() - self._max_age_ns
 
     def _tell(self, name: str, dropped: Mapping[str, int]) -> None:
         for why, points in dropped.items():

@@ -3,8 +3,8 @@
     "PLSPOOL", the version of the format (one byte), records
 
 A record, numbers little-endian: marker "PLR1", length of the body (u32), points in it (u32), time of its append in
-nanoseconds since 1970 (u64), CRC-32 of those four and the body (u32), body (`spool_record`). Positions are those of
-the whole spool: a file's first byte has the position that it is named after.
+nanoseconds by the spool's own clock (u64; near those since 1970), CRC-32 of those four and the body (u32), body
+(`spool_record`). Positions are those of the whole spool: a file's first byte has the position that it is named after.
 """
 
 import os
@@ -31,6 +31,7 @@ class Record:
     Attributes:
         end: the position after it.
         points: how many it holds.
+        appended_ns: when it was appended, by the spool's own clock.
         body: see `spool_record`.
     """
 

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,8 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from listener.spool import Spool, SpoolError
-from tests.support.requirements import missing
+from listener.spool_segment import HEAD as HEAD_BYTES
+from listener.spool_segment import framed
 
 MB = 1 << 20
 HEAD = 8  # bytes before the first record of a segment
@@ -154,17 +154,79 @@ def test_a_flipped_bit_costs_at_most_its_record(tmp_path_factory: pytest.TempPat
     assert dropped("damaged") + dropped("torn") == before + (bit // 8 >= HEAD)
 
 
-def test_records_that_are_too_old_are_dropped_and_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the points that they held; one from before the clock was set has no age."""
-    now_ns = time.time_ns()
+class Clocks:
+    """A monotonic clock that a test moves, and a wall clock that it sets."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.passed_s = 1000.0
+        self.wall_s = 1.79e9
+        monkeypatch.setattr("time.monotonic_ns", lambda: int(self.passed_s * 1e9))
+        monkeypatch.setattr("time.time_ns", lambda: int((self.wall_s + self.passed_s) * 1e9))
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    """The clocks that a spool sees."""
+    return Clocks(monkeypatch)
+
+
+DAYS_S = 86400.0
+
+
+def test_records_that_waited_too_long_are_dropped_and_counted(tmp_path: Path, clocks: Clocks) -> None:
+    """By the points that they held."""
     spool = opened(tmp_path, max_age_s=100)
-    for age_s, body in ((200, b"old"), (now_ns / 1e9 - 1000, b"1970"), (150, b"old"), (0, b"new")):
-        monkeypatch.setattr("time.time_ns", lambda age_s=age_s: now_ns - int(age_s * 1e9))
+    for body in (b"old", b"old", b"new"):
         spool.append(body, 5)
-    monkeypatch.setattr("time.time_ns", lambda: now_ns)
+        clocks.passed_s += 70
     before = dropped("age")
-    assert bodies(spool) == [b"1970", b"new"]
+    assert bodies(spool) == [b"new"]
     assert dropped("age") == before + 10
+
+
+@pytest.mark.parametrize("step_s", [10 * DAYS_S, -10 * DAYS_S, 20000 * DAYS_S])
+def test_a_clock_that_is_set_makes_no_record_old(tmp_path: Path, clocks: Clocks, step_s: float) -> None:
+    """Ten days behind (or in 1970), then NTP: records of before and after it are seconds old, and still get older."""
+    clocks.wall_s -= step_s
+    spool = opened(tmp_path, max_age_s=7 * DAYS_S)
+    spool.append(b"before", 1)
+    clocks.wall_s += step_s
+    clocks.passed_s += 5
+    spool.append(b"after", 1)
+    before = dropped("age")
+    assert [record.body for record in spool.read("main", 9, spool.end)] == [b"before", b"after"]
+    assert dropped("age") == before
+    clocks.passed_s += 8 * DAYS_S
+    assert bodies(spool) == []
+    assert dropped("age") == before + 2
+
+
+@pytest.mark.parametrize("uptime_s", [3.0, 1000.0, 1e7])
+def test_what_a_restart_finds_is_as_old_as_it_waited_in_running_listeners(
+    tmp_path: Path, clocks: Clocks, uptime_s: float
+) -> None:
+    """The clock was set between two starts, or nothing ran for a month; the machine's uptime begins anew."""
+    spool = opened(tmp_path, max_age_s=7 * DAYS_S)
+    spool.append(b"first", 1)
+    clocks.passed_s += 5 * DAYS_S
+    spool.append(b"second", 1)
+    spool.close()
+    clocks.passed_s, clocks.wall_s = uptime_s, clocks.wall_s + 30 * DAYS_S
+
+    again = opened(tmp_path, max_age_s=7 * DAYS_S)
+    again.append(b"third", 1)
+    assert [record.body for record in again.read("main", 9, again.end)] == [b"first", b"second", b"third"]
+    clocks.passed_s += 3 * DAYS_S
+    before = dropped("age")
+    assert bodies(again) == [b"second", b"third"]
+    assert dropped("age") == before + 1
+
+
+def test_a_record_that_says_1970_has_no_age(tmp_path: Path) -> None:
+    """Written by an earlier version while the clock was not set yet, and the next one when it was."""
+    path = tmp_path / f"{0:020}.spool"
+    path.write_bytes(HEAD_BYTES + framed(b"1970", 1, 10**9) + framed(b"set", 1, time.time_ns()))
+    assert bodies(opened(tmp_path)) == [b"1970", b"set"]
 
 
 def test_a_full_spool_refuses_and_takes_again_when_it_is_read(tmp_path: Path) -> None:
@@ -199,17 +261,6 @@ def test_a_later_format_is_refused_in_one_sentence(tmp_path: Path) -> None:
         opened(tmp_path)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path]).returncode:
-        missing("a file system of 1 MB takes root and mount")
-    yield path
-    subprocess.run(["umount", "-l", path], check=True)
-
-
 def test_a_full_disk_refuses_and_what_was_written_is_whole(small_disk: Path) -> None:
     """On a real full file system; with room again it takes again."""
     spool = opened(small_disk / "spool", max_bytes=64 * MB)
@@ -220,6 +271,32 @@ def test_a_full_disk_refuses_and_what_was_written_is_whole(small_disk: Path) -> 
     spool.append(b"again", 1)
     spool.close()
     assert bodies(opened(small_disk / "spool")) == [*written, b"again"]
+
+
+def test_a_full_disk_costs_the_second_stores_the_oldest_while_the_main_one_is_current(small_disk: Path) -> None:
+    """Every record is taken, by one segment or many; what the main store lacks is never dropped.
+
+    Nor is the segment in which that begins: of large ones less room is found for the main store.
+    """
+    for max_bytes, least in ((64 * MB, 1), (2 * MB, 50)):
+        folder = small_disk / f"{max_bytes}"
+        spool = opened(folder, max_bytes=max_bytes)
+        spool.add_reader("lags", required=False, from_start=False)
+        before = dropped("disk", "lags")
+        for n in range(300):
+            spool.append(b"%d " % n + os.urandom(10_000), 2)
+            assert len(bodies(spool)) == 1
+        lost = (dropped("disk", "lags") - before) / 2
+        assert 200 <= lost < 300
+        written = filled(spool, "No space left on device")  # the main store reads no more
+        assert len(written) >= least
+        assert bodies(spool) == written
+        assert bodies(spool, "lags")[-len(written) :] == written
+        spool.append(b"again", 1)
+        assert bodies(spool) == bodies(spool, "lags") == [b"again"]
+        spool.close()
+        for path in folder.iterdir():
+            path.unlink()
 
 
 def test_on_a_file_system_that_is_read_only_it_refuses_and_still_reads(small_disk: Path) -> None:
