@@ -80,6 +80,7 @@ class Follower:
         self._asked_s = 0.0
         self._left: int | None = None  # from there on the spool is somebody else's, for now
         self._passed: list[tuple[int, int]] = []  # parts of the spool that this store has already, in order
+        self._passing = threading.Lock()  # of those: `has` is called on another thread
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"store {name}", daemon=True)
         self._log = logs.get("store")
@@ -130,10 +131,12 @@ class Follower:
         self._left = position
 
     def has(self, start: int, end: int) -> None:
-        """Note that the store has this part of the spool already."""
-        if self._passed and self._passed[-1][1] == start:
-            start = self._passed.pop()[0]
-        self._passed.append((start, end))
+        """Note that the store has this part of the spool already; what it lacks nothing of may be deleted at once."""
+        with self._passing:
+            if self._passed and self._passed[-1][1] == start:
+                start = self._passed.pop()[0]
+            self._passed.append((start, end))
+        self._skip()
 
     def prepare(self) -> None:
         """Ask the store for the first time.
@@ -198,11 +201,12 @@ class Follower:
 
     def _skip(self) -> int:
         """Pass over what the store has already; return the position of what is next."""
-        position = self._spool.position(self.name)
-        while self._passed and self._passed[0][0] <= position:
-            position = max(position, self._passed.pop(0)[1])
-            self._spool.advance(self.name, position)
-        return position
+        with self._passing:
+            position = self._spool.position(self.name)
+            while self._passed and self._passed[0][0] <= position:
+                position = max(position, self._passed.pop(0)[1])
+                self._spool.advance(self.name, position)
+            return position
 
     def _decoded(self, record: Record) -> Batch:
         try:

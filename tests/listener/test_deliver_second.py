@@ -2,12 +2,17 @@
 
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from listener.dead import DeadLetters
+from listener.follower import Follower
+from listener.spool import Spool
+from listener.spool_record import encode
 from store.json_lines import JsonLinesSink
 from store.sqlite import SqliteStore
 from tests.support.deliveries import DOWN, T_NS, Bench, Memory, batch, benched, figure, influx, point
@@ -92,6 +97,51 @@ def test_the_main_store_may_fail_while_second_ones_work(bench: Bench) -> None:
     delivery.deliver(batch(point(4)))
     until(lambda: other.order == [1, 2, 3, 4])
     assert main.order == [1, 2, 3, 4]
+
+
+def test_a_second_store_that_is_dead_fills_a_disk_and_stops_nothing(small_disk: Path, bench: Bench) -> None:
+    """Neither while the main store works nor when it fails then: there is room for what it lacks."""
+    bench.spool_path = small_disk / "spool"
+    main, dead = Memory(), Memory()
+    dead.fails = DOWN
+    delivery = bench.start(main, {"dead": dead}, max_bytes=4 << 20)
+    labels = {"name": "listener_spool_dropped_points_total", "store": "dead"}
+    before, unwritable = figure(**labels, reason="disk"), figure(**labels, reason="unwritable")
+    for n in range(150):
+        delivery.deliver(batch(point(n, value=os.urandom(10_000).hex())))
+    assert main.order == list(range(150))
+    assert figure(**labels, reason="disk") > before
+    assert figure(**labels, reason="unwritable") == unwritable
+    main.fails = DOWN
+    for n in range(150, 180):
+        delivery.deliver(batch(point(n, value=os.urandom(10_000).hex())))
+    assert delivery.held() is None
+    main.fails = None
+    until(lambda: main.order == list(range(180)))
+
+
+def test_what_the_main_store_has_is_passed_while_its_thread_passes_too(tmp_path: Path) -> None:
+    """Both threads at once, again and again: no part is forgotten, so the spool is read to its end and deleted."""
+    spool = Spool(tmp_path / "spool", 1 << 22, 3600)
+    spool.add_reader("main", required=True, from_start=True)
+    main = Memory()
+    follower = Follower("main", main, spool, DeadLetters(tmp_path / "dead"), batch_max_points=100)
+    follower.start()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for n in range(2000):
+            follower.leave(spool.end)
+            start = spool.end
+            follower.has(start, spool.append(encode(batch(point(n))), 1))
+            follower.leave(None)
+        assert spool.behind_bytes("main") == 0
+        assert main.order == []
+    finally:
+        sys.setswitchinterval(before)
+        follower.stop()
+        spool.stop_waiting()
+        follower.join(5)
 
 
 def test_without_a_spool_second_stores_miss_points_and_the_main_one_does_not(bench: Bench) -> None:
