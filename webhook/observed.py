@@ -4,10 +4,11 @@ Fed on the MQTT network thread, read by the others. It keeps no database and
 sends nothing; whoever wants to act on a message is told through a callback.
 """
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from contract.commands import RELEASED, State, decode_state
@@ -68,6 +69,18 @@ class Observed:
         self.retained: dict[Pin, bytes] = {}
         self.reports: deque[tuple[Pin, int, float | None, float]] = deque(maxlen=100_000)
         self.last_retained_s = 0.0
+        self._reporting = threading.Lock()  # around a change of what was reported
+
+    def shift(self, step_s: float) -> None:
+        """Move the times of what was reported by `step_s` seconds: the clock was set; from any thread.
+
+        They are compared with those of the commands: an "off" of before must not pass for one of after.
+        """
+        now_s = time.time()  # what came since the clock was set is moved too far
+        with self._reporting:
+            for pin, one in self.reported.items():
+                at_s, since_s = (min(at + step_s, now_s) for at in (one.at_s, one.since_s))
+                self.reported[pin] = replace(one, at_s=at_s, since_s=since_s)
 
     def forget_retained(self) -> None:
         """Start reading back anew; called on the network thread when the connection stands."""
@@ -125,13 +138,15 @@ class Observed:
 
     def _state(self, pin: Pin, payload: bytes) -> None:
         if not payload:
-            self.reported.pop(pin, None)
+            with self._reporting:
+                self.reported.pop(pin, None)
             return
         state: State = decode_state(payload)
         now_s = time.time()
-        before = self.reported.get(pin)
-        since_s = before.since_s if before and before.value == state.value else now_s
-        self.reported[pin] = Reported(state.value, state.seq, state.why, now_s, since_s)
+        with self._reporting:
+            before = self.reported.get(pin)
+            since_s = before.since_s if before and before.value == state.value else now_s
+            self.reported[pin] = Reported(state.value, state.seq, state.why, now_s, since_s)
         self.reports.append((pin, state.seq, None if state.why == RELEASED else state.value, now_s))
 
     def _presence(self, device: str, payload: bytes) -> None:

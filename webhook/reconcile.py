@@ -154,7 +154,6 @@ class Reconciler:
         self._next_survey = 0.0
         self._next_prune = 0.0
         self._failure = ""
-        self._looked_ahead = False  # for what a clock that has been set back since has left in the future
         self._clock_offset_s = time.time() - time.monotonic()
         self._thread = threading.Thread(target=self._run, name="reconcile", daemon=True)
 
@@ -204,9 +203,6 @@ class Reconciler:
     def _tick(self) -> None:
         self._follow_clock()
         now_s = time.time()
-        if not self._looked_ahead:
-            self._claims.not_ahead(now_s)
-            self._looked_ahead = True
         self._record()
         self._database.tidy()
         if not self.adopted and self.settled:  # by then the devices have told what they declare
@@ -231,6 +227,7 @@ class Reconciler:
         if abs(step_s) > _CLOCK_STEP_S:
             self._log.warning("clock was set", step_s=round(step_s, 1))
             self._claims.shift(step_s)
+            self._observed.shift(step_s)
         # Only now: on a full disk the step is still to be made. Small ones are slewing, and add up to nothing that
         # matters.
         self._clock_offset_s = offset_s

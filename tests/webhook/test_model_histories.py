@@ -230,6 +230,23 @@ def test_exclusive_pins_take_turns_though_one_of_them_is_away(begin: Begin) -> N
     assert (one.world.level[MAIN], one.world.level[BACK]) == (1, 0)
 
 
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_exclusive_pins_do_not_wait_for_a_clock_that_was_set(begin: Begin, step_s: int) -> None:
+    """What was reported moves with it: forward the other pin waited for a lease, back it would not have waited."""
+    one = begin(EXCLUSIVE)
+    one.set_clock(step_s)
+    one.fire("rinse", at_once=True)
+    assert one.world.level[BACK] == 1
+    one.stop("well")
+    one.set_clock(step_s)
+    one.fire("fill", at_once=True)
+    one.end("rinse", at_once=True)
+    one.wait(20)
+    one.mend("well")
+    one.wait(100)
+    assert (one.world.level[MAIN], one.world.level[BACK]) == (1, 0)
+
+
 def test_safety_is_not_held_by_the_devices_own_guard(begin: Begin) -> None:
     """A forced command: min_on_s does not delay it."""
     one = begin(DEVICE)

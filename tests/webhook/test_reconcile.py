@@ -69,7 +69,8 @@ def test_a_clock_that_is_set_moves_what_is_stored_by_as_much(tmp_path: Path, mon
     clock = SimpleNamespace(time=lambda: wall[0], monotonic=lambda: mono[0])
     monkeypatch.setattr(reconcile, "time", clock)
     nobody: Any = SimpleNamespace()
-    watcher = Reconciler(database, claims, commands, nobody, nobody, lambda: False, 30, 30)
+    observed = Observed(Topics(), lambda _device: None)
+    watcher = Reconciler(database, claims, commands, nobody, observed, lambda: False, 30, 30)
     claims.hold(Claim("lights", "red", PERSON, 1, "manual", "anna", 1000.0, 1600.0), 1000.0)
     for wall[0], mono[0], until_s in ((1000.25, 0.2, 1600.0), (4600.4, 0.4, 5200.0), (4600.6, 0.6, 5200.0)):
         watcher._follow_clock()
