@@ -5,6 +5,7 @@ pins, so that after any crash the database says what must stand at each pin.
 Nothing is sent from here: the caller publishes the commands that come back.
 """
 
+import math
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -173,30 +174,19 @@ class Claims:
                 self._connection.execute("UPDATE alerts SET outcome = 'expired' WHERE fingerprint = ?", (fingerprint,))
             return self._settle(touched, now_s)
 
-    def shift(self, step_s: float) -> None:
-        """Move what is to happen, and what was sent, by `step_s` seconds: the clock was set, no time has passed."""
+    def shift(self, step_s: float, now_s: float = math.inf) -> None:
+        """Move what is to happen, and what was sent, by `step_s` seconds: the clock was set, no time has passed.
+
+        Args:
+            now_s: seconds since 1970 by the new clock; what was switched since it was set is not moved beyond.
+        """
         with self._database.transaction():
             self._connection.execute("UPDATE claims SET until_s = until_s + ?", (step_s,))
             self._connection.execute("UPDATE claims SET since_s = since_s + ? WHERE owner = ?", (step_s, PERSON))
             self._connection.execute("UPDATE alerts SET seen_s = seen_s + ?", (step_s,))
             self._commands.shift(step_s)
             if self._holds:
-                self._holds.shift(step_s)
-
-    def not_ahead(self, now_s: float) -> None:
-        """Let nothing that happened lie in the future: the clock was set back while nobody was looking.
-
-        What a person holds lasts as long as it was meant to; a guard counts from now.
-        """
-        with self._database.transaction():
-            self._connection.execute("UPDATE alerts SET seen_s = :now WHERE seen_s > :now", {"now": now_s})
-            self._connection.execute(
-                "UPDATE claims SET until_s = until_s - since_s + :now, since_s = :now"
-                " WHERE owner = :person AND since_s > :now",
-                {"now": now_s, "person": PERSON},
-            )
-            if self._holds:
-                self._holds.not_ahead(now_s)
+                self._holds.shift(step_s, now_s)
 
     def adopt(self, now_s: float) -> list[PinCommand]:
         """Decide anew for the pins whose dry-run or limits may be others than before; return the commands to send."""

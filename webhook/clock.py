@@ -28,5 +28,5 @@ def follow_back(database: Database, claims: Claims, now_s: float) -> float:
         newest_s = connection.execute(_HAPPENED).fetchone()[0]
         if newest_s is None or newest_s <= now_s + _STEP_S:
             return 0.0
-        claims.shift(now_s - newest_s)
+        claims.shift(now_s - newest_s, now_s)
         return float(now_s - newest_s)

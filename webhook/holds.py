@@ -210,21 +210,17 @@ class Holds:
         waiting = self._waiting(pin) if pin in self._remembered else Waiting()
         return waiting if waiting.by else None
 
-    def shift(self, step_s: float) -> None:
-        """Move what is remembered by `step_s` seconds: the clock was set. Quiet hours are the new clock's."""
-        self._connection.execute(
-            "UPDATE guards SET switched_s = switched_s + :step, held_until_s = held_until_s + :step,"
-            " held_since_s = held_since_s + :step, look_s = 0",
-            {"step": step_s},
-        )
-        self._connection.execute("UPDATE starts SET at_s = at_s + ?", (step_s,))
+    def shift(self, step_s: float, now_s: float) -> None:
+        """Move what is remembered by `step_s` seconds, a switch no further than to now: the clock was set.
 
-    def not_ahead(self, now_s: float) -> None:
-        """Let no switch lie in the future: a guard would hold until the clock is there again."""
+        Quiet hours are the new clock's.
+        """
         self._connection.execute(
-            "UPDATE guards SET switched_s = :now, look_s = 0 WHERE switched_s > :now", {"now": now_s}
+            "UPDATE guards SET switched_s = min(switched_s + :step, :now), held_until_s = held_until_s + :step,"
+            " held_since_s = held_since_s + :step, look_s = 0",
+            {"step": step_s, "now": now_s},
         )
-        self._connection.execute("UPDATE starts SET at_s = :now WHERE at_s > :now", {"now": now_s})
+        self._connection.execute("UPDATE starts SET at_s = min(at_s + ?, ?)", (step_s, now_s))
 
     def prune(self, now_s: float) -> None:
         """Forget the starts that no guard counts any more."""

@@ -226,7 +226,7 @@ class Reconciler:
         step_s = offset_s - self._clock_offset_s
         if abs(step_s) > _CLOCK_STEP_S:
             self._log.warning("clock was set", step_s=round(step_s, 1))
-            self._claims.shift(step_s)
+            self._claims.shift(step_s, time.time())
             self._observed.shift(step_s)
         # Only now: on a full disk the step is still to be made. Small ones are slewing, and add up to nothing that
         # matters.

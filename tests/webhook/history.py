@@ -254,7 +254,7 @@ class History:
         world, run_s = self.world, self.world.clock.run_s
         if world.webhook:
             if self._fresh:
-                self.model.started(self.now)
+                self.model.shift(world.webhook.step_s)
                 self._fresh = False
             self.model.tick(self.now)
             self._check_decisions()

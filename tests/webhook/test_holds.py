@@ -411,6 +411,19 @@ def test_a_limit_that_is_taken_away_holds_nothing_any_more(guarded: Callable[...
     assert pump.holds.waiting() == {}
 
 
+def test_what_is_switched_just_after_the_clock_was_set_forward_is_not_moved_into_the_future(
+    guarded: Callable[..., Guarded],
+) -> None:
+    """The step is noticed 0.2 s later: a pin must not have to stay on for a day because of it."""
+    pump = guarded(Limits(min_on_s=60, max_switches_per_h=1))
+    pump.fire("a")
+    pump.claims.shift(86400, pump.now_s)
+    pump.later(60)
+    pump.end("a")
+    pump.fire("b")
+    assert (pump.value(), pump.held()) == (None, ("max_switches_per_h", 3540))
+
+
 def test_a_clock_that_is_set_moves_what_waits(guarded: Callable[..., Guarded]) -> None:
     """A rest lasts as long as before."""
     pump = guarded(Limits(min_off_s=120))

@@ -119,7 +119,7 @@ class Wanted:
                 one.unknown = False
 
     def shift(self, step_s: float) -> None:
-        """The clock was set while the webhook ran: everything lasts as long as before."""
+        """The clock was set: everything lasts as long as before."""
         for one in self.heard.values():
             one.seen += step_s
             if one.until is not None:
@@ -131,18 +131,6 @@ class Wanted:
             run.starts = [at + step_s for at in run.starts]
             if run.since is not None:
                 run.since += step_s
-
-    def started(self, now: float) -> None:
-        """The webhook starts: nothing of what it remembers can lie in the future."""
-        for one in self.heard.values():
-            one.seen = min(one.seen, now)
-        for person in self.people.values():
-            if person.since > now:
-                person.since, person.until = now, now + person.until - person.since
-        for run in self.runs.values():
-            run.starts = [min(at, now) for at in run.starts]
-            if run.since is not None:
-                run.since = min(run.since, now)
 
     def tick(self, now: float) -> None:
         """Time has passed: claims end, and no alert's lasts longer than one that is made now; guards look again."""

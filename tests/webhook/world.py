@@ -27,6 +27,7 @@ from firmware.pins import Output
 from service.mqtt import NotConnected, Outgoing
 from webhook.alerts import Alerts
 from webhook.claims import Claims
+from webhook.clock import follow_back
 from webhook.commands import Commands, Pin
 from webhook.database import Database
 from webhook.follower import GRAFANA, Follower, Source
@@ -233,6 +234,7 @@ class Webhook:
     Attributes:
         line: how the next published message fares: "ok", "lost" (the connection ends before it arrives), "unacked" (it
             arrives, and the connection ends before the PUBACK) or "twice".
+        step_s: by which what is stored was moved at the start.
     """
 
     def __init__(self, world: "World", path: Path, limits: Mapping[Pin, Limits], dry_run: bool) -> None:
@@ -247,6 +249,7 @@ class Webhook:
         self.commands = Commands(self.database, TTL_S, self.observed.reported_seq, lambda _pin: dry_run)
         holds = Holds(self.database, self.commands, self.observed, limits, TTL_S, lambda _pin: dry_run)
         self.claims = Claims(self.database, self.commands, self.observed.safe, {}, CLAIM_TTL_S, holds=holds)
+        self.step_s = follow_back(self.database, self.claims, world.clock.time())
         sender: Any = self
         self.publisher = Publisher(sender, _TOPICS, self.database, Quarantine("model", world.clock.monotonic))
         self.reconciler = Reconciler(
