@@ -1,5 +1,6 @@
 """Devices asked over HTTP: bounded, one at a time, a dead one costs nobody else anything."""
 
+import gzip
 import http.server
 import socket
 import threading
@@ -90,6 +91,60 @@ def test_a_device_that_drips_is_left_after_a_while(monkeypatch: pytest.MonkeyPat
         with pytest.raises(FetchError, match="takes longer"):
             fetch(url, 10**6)
         over.set()
+
+
+@pytest.mark.parametrize("begins", [b"", b"HTTP/1.0 ", b"HTTP/1.0 200 OK\r\nX-Long: ", b"HTTP/1.0 100 Continue\r\n"])
+def test_a_device_that_drips_its_header_is_left_after_a_while(monkeypatch: pytest.MonkeyPatch, begins: bytes) -> None:
+    """Its status line, one header, or header after header: it holds a thread no longer than one that drips its body."""
+    monkeypatch.setattr("listener.fetch._WHOLE_S", 0.3)
+    over = threading.Event()
+
+    def drip(handler: http.server.BaseHTTPRequestHandler) -> None:
+        try:
+            handler.wfile.write(begins)
+            while not over.wait(0.02):
+                handler.wfile.write(b"a: b\r\n" if begins.endswith(b"\n") else b"2")
+        except OSError:
+            return
+
+    with answering(drip) as url:
+        begun_s = time.monotonic()
+        with pytest.raises(FetchError, match="takes longer than 0.3 s"):
+            fetch(url, 10**6)
+        took_s = time.monotonic() - begun_s
+        over.set()
+    assert took_s < 2
+
+
+def test_a_packed_body_is_unpacked_as_far_as_it_may_be_long() -> None:
+    """Plain is asked for; a device that packs all the same is read, a bomb is not."""
+    asked: list[str | None] = []
+
+    def packed(body: bytes, encoding: str = "gzip") -> Callable[[http.server.BaseHTTPRequestHandler], None]:
+        def answer(handler: http.server.BaseHTTPRequestHandler) -> None:
+            asked.append(handler.headers["Accept-Encoding"])
+            send(handler, 200, body, **{"Content-Encoding": encoding})
+
+        return answer
+
+    with answering(packed(gzip.compress(b"hello"))) as url:
+        assert fetch(url, 50) == b"hello"
+    assert asked == ["identity"]
+    for body, encoding, why in (
+        (gzip.compress(bytes(10**7)), "gzip", "more than 20000 bytes"),
+        (gzip.compress(b"hello")[:-9], "gzip", "cannot be unpacked"),
+        (b"hello", "deflate", "cannot be unpacked"),
+        (b"hello", "br", "answers in 'br'"),
+    ):
+        with answering(packed(body, encoding)) as url, pytest.raises(FetchError, match=why):
+            fetch(url, 20_000)
+
+
+def test_a_body_that_ends_before_its_length_is_no_answer() -> None:
+    """A device that restarts in the middle of it."""
+    half = answering(lambda handler: send(handler, 200, b"half", **{"Content-Length": "8"}))
+    with half as url, pytest.raises(FetchError, match="ends 4 bytes too early|IncompleteRead"):
+        fetch(url, 100)
 
 
 def test_nobody_there_is_told_at_once() -> None:
