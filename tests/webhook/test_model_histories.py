@@ -1,5 +1,6 @@
 """Histories that are worth telling again: found by `test_model`, or too unlikely to be found by chance."""
 
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ Begin = Callable[[Plan], History]
 @pytest.fixture
 def begin(tmp_path: Path) -> Iterator[Begin]:
     """Return `begin(plan)`: a history of that plan; it has to end well."""
+    random.seed(1)  # the jitter of renewals
     with simulated() as clock:
         begun: list[History] = []
 
