@@ -293,7 +293,7 @@ class History:
         if not self.model.anybody_wants_on(pin, self.now):
             self._nobody_at_s[pin] = run_s
         winner = self.model.winner(pin, self.now)
-        if not self._all_stands() or winner != ("safety", 0):
+        if not self._all_stands() or self.world.dry_run or winner != ("safety", 0):
             self._safety_since_s[pin] = run_s
         if not self.world.level[pin]:
             return
