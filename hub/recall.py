@@ -66,6 +66,10 @@ class Recall:
             problem = None
         except StoreError as error:
             problem = str(error)
+        except Exception as error:  # noqa: BLE001
+            # What one device's points bring about must not end the thread: the hub would never be ready again.
+            self._log.exception("look failed")
+            problem = f"{type(error).__name__}: {error}"
         if problem != self.problem:
             self._log.info("store " + ("away" if problem else "answers"), problem=problem)
         self.problem = problem

@@ -80,7 +80,9 @@ class InfluxStore:
         where = f'FROM "{READINGS}" WHERE "device" = {_text(device)}'
         statements = [f"SELECT last({_name(sensor)}) AS {_name(sensor)} {where}" for sensor in sensors]
         found = self._query(";".join(statements)) if statements else []
-        return {one.columns[1]: (row[1], row[0] / 1e9) for one in found for row in one.values}
+        # Somebody else may have stored a text under a sensor's name: it is no reading.
+        newest = [(one.columns[1], row[1], row[0] / 1e9) for one in found for row in one.values]
+        return {sensor: (value, t_s) for sensor, value, t_s in newest if isinstance(value, int | float)}
 
     def series(
         self, device: str, sensor: str, since_s: float, until_s: float, step_s: float

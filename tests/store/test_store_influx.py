@@ -31,6 +31,14 @@ def test_a_type_conflict_is_permanent_and_the_good_lines_are_kept(influx: Any, b
     assert set(store.latest("pot")) == {"pot", "other"}
 
 
+def test_a_text_that_somebody_stored_is_no_reading(influx: Any, bucket: str) -> None:
+    """The other sensors of that device are told all the same."""
+    store = influx.store(bucket)
+    store.write([Point("readings", POT, {"pot": "text", "other": 2}, GOOD.ts_ns)])
+
+    assert store.latest("pot") == {"other": (2.0, GOOD.ts_ns / 1e9)}
+
+
 def test_refused_credentials_are_transient(influx: Any, bucket: str) -> None:
     """Points wait until the operator has mended the token."""
     store = influx.store(bucket, token="wrong")
