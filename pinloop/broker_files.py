@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 
 from contract import topics
+from contract.errors import TopicError
 from contract.limits import DEFAULT_PREFIX, MAX_PAYLOAD_BYTES
 from inputs import Inputs
 from inputs.declared import NONE
@@ -21,6 +22,7 @@ __all__ = [
     "HEALTH_USER",
     "SERVICE_USERS",
     "acl_text",
+    "check_users",
     "mosquitto_conf",
     "password_text",
     "stack_files",
@@ -95,6 +97,44 @@ def acl_text(prefix: str = DEFAULT_PREFIX, inputs: Inputs = NONE, devices: Itera
     lines += [f"pattern write {prefix}/%u/{kind}" for kind in _DEVICE_WRITES]
     lines += [f"pattern {right} {wanted}" for user, right, wanted in inputs.rights() if user == "%u"]
     return "\n".join(lines) + "\n"
+
+
+def check_users(
+    users: Iterable[str], prefix: str = DEFAULT_PREFIX, inputs: Inputs = NONE, devices: Iterable[Device] = ()
+) -> None:
+    """Check that no user's name makes a pattern reach what is not its own.
+
+    `%u/status` of a user `pinloop` would be below everybody's prefix, and `homie/%u/#` of a user `5` every device of
+    Homie 5: a name must not stand where another right has that level.
+
+    Args:
+        users: names of devices at the broker.
+        prefix, inputs, devices: as in `acl_text`.
+
+    Raises:
+        TopicError: one is such a name.
+    """
+    rights = [(user, topic) for user, _, topic in inputs.rights()]
+    patterns = [topic.split("/") for user, topic in rights if user == "%u"]
+    for device in devices:
+        rights += [(device.user, topic) for topic in (*device.firmware.writes, *device.firmware.reads)]
+    rights.append(("", f"{prefix}/%u/#"))
+    names = set(users)
+    for pattern in patterns:
+        at = pattern.index("%u")
+        for user, topic in rights:
+            levels = topic.split("/")
+            beside = len(levels) > at and all(map(_may_be, levels[:at], pattern[:at]))
+            if beside and levels[at] in names - {user}:
+                rule = (
+                    f"would by {'/'.join(pattern)!r} have rights at {topic!r}, which is not its own: choose another"
+                )
+                raise TopicError("device", levels[at], rule, "reserved")
+
+
+def _may_be(one: str, other: str) -> bool:
+    """Tell whether two levels of filters can be the same level of a topic."""
+    return one == other or bool({one, other} & {"+", "%u"})
 
 
 def _bridge_rights(every: topics.Topics, devices: Iterable[Device]) -> Iterator[str]:

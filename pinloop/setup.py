@@ -20,7 +20,7 @@ from contract.limits import DEFAULT_PREFIX
 from contract.topics import Topics, check_device
 from inputs import Inputs, load
 from inputs.declared import NONE
-from pinloop.broker_files import DOCTOR_DEVICE, HEALTH_USER, SERVICE_USERS, acl_text, password_text
+from pinloop.broker_files import DOCTOR_DEVICE, HEALTH_USER, SERVICE_USERS, acl_text, check_users, password_text
 from pinloop.certificates import (
     RENEW_DAYS,
     CertificateError,
@@ -147,15 +147,25 @@ class Secrets:
         self.update_certificate(datetime.now(UTC))
 
     def add_device(self, device: str) -> str:
-        """Return the broker password of `device`, made when it has none."""
-        password = self._make(self.owner / "devices" / check_device(device))
+        """Return the broker password of `device`, made when it has none.
+
+        Raises:
+            ContractError: no device may be called so, with the inputs that are declared.
+        """
+        check_users([check_device(device)], self.prefix, self.inputs, self.devices)
+        password = self._make(self.owner / "devices" / device)
         self.update_broker()
         return password
 
     def update_broker(self) -> None:
-        """Write the broker's users and rights."""
+        """Write the broker's users and rights.
+
+        Raises:
+            TopicError: a device's name would give it the rights of others.
+        """
         devices = self.owner / "devices"
         accounts = {device.name: _read(device) for device in devices.iterdir() if not device.name.startswith(".")}
+        check_users(accounts, self.prefix, self.inputs, self.devices)
         for user in (*SERVICE_USERS, HEALTH_USER):
             accounts[user] = _read(self.owner / f"mqtt_{user.removeprefix('svc.')}")
         passwd = self.folder / "mosquitto" / "passwd"

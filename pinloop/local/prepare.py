@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 
 import firmware.sim
+from contract.errors import TopicError
 from contract.topics import Topics
 from inputs import Inputs, load
-from pinloop.broker_files import DOCTOR_DEVICE, SERVICE_USERS, acl_text, mosquitto_conf, password_text
+from pinloop.broker_files import DOCTOR_DEVICE, SERVICE_USERS, acl_text, check_users, mosquitto_conf, password_text
 from pinloop.errors import PinloopError
 from pinloop.local.embedded_broker import write_users
 from pinloop.local.layout import Layout, Ports
@@ -60,7 +61,9 @@ def prepare(
         if not path.exists():
             path.write_bytes(resources.files(package).joinpath(sample).read_bytes())
     inputs = _inputs(layout)
-    users = {user: read_or_make(layout.password(user)) for user in _broker_users(layout, own_devices)}
+    names = _broker_users(layout, own_devices)
+    _look_at_names(layout, names, inputs)
+    users = {user: read_or_make(layout.password(user)) for user in names}
     _broker_files(layout, ports.mqtt, bind, users, embedded, inputs)
     _look_at_rules_and_pins(layout)
     for device, profile in VIRTUAL_DEVICES.items():
@@ -104,6 +107,15 @@ def _declared(layout: Layout) -> list[Device]:
         return list(load_routes(layout.routes, Topics()).devices.values())
     except DocumentError as error:
         raise PinloopError(str(error), "Mend it: `pinloop routes check` says whether it is good.") from None
+
+
+def _look_at_names(layout: Layout, users: Sequence[str], inputs: Inputs) -> None:
+    try:
+        check_users(set(users) - set(SERVICE_USERS), inputs=inputs, devices=_declared(layout))
+    except TopicError as error:
+        raise PinloopError(
+            str(error), f"Start without this --device; of an earlier start, delete its {layout.secrets}/*.password."
+        ) from None
 
 
 def _look_at_rules_and_pins(layout: Layout) -> None:
