@@ -7,8 +7,14 @@ from typing import Any
 
 import pytest
 
+from contract.topics import Topics
+from service.settings import MqttSettings
 from tests.support.broker import Broker, Client
+from tests.support.ports import free_port
 from tests.support.wait import until
+from webhook.commands import Commands
+from webhook.database import Database
+from webhook.foreign.bridge import Bridges
 from webhook.foreign.model import Device, Heard, Message
 from webhook.foreign.orphans import Orphan, read_declaration, write_declaration
 from webhook.routes_file import parse_routes
@@ -167,6 +173,21 @@ def test_a_device_that_is_taken_out_while_the_broker_is_away_is_switched_off_whe
     again.publish("stat/kettle/POWER", "OFF")
     until(lambda: not _warning(webhook), 5, "nothing waits")
     again.close()
+
+
+def test_a_disk_that_is_full_takes_no_device_from_the_bridge(tmp_path: Path) -> None:
+    """What is declared is commanded all the same, and that something may be on is told."""
+    database = Database(tmp_path / "claims.db")
+    bridges = Bridges(MqttSettings(mqtt_port=free_port()), Topics(), database, Commands(database, 300))
+    database.connection.execute("PRAGMA query_only = 1")
+    bridges.follow(devices(KETTLE))
+    assert "not connected" in (bridges.problem() or "")
+    assert "may be on" in (bridges.warning() or "")
+    database.connection.execute("PRAGMA query_only = 0")
+    bridges.follow({})
+    assert bridges.warning() is None
+    bridges.stop()
+    database.close()
 
 
 def test_a_device_that_is_renamed_is_not_switched_off_beside_its_new_name(

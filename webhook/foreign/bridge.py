@@ -6,6 +6,7 @@ broker's rights for the user svc.webhook are made from the same file.
 """
 
 import math
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -154,6 +155,7 @@ class Bridges:
         self._commands = commands
         self._bridge: Bridge | None = None
         self._devices: Mapping[str, Device] | None = None  # before the first
+        self._failure = ""  # of the database, when the devices were last followed
         self._orphans = Orphans(settings, topics, database, self._engaged)
 
     def follow(self, devices: Mapping[str, Device]) -> None:
@@ -164,7 +166,12 @@ class Bridges:
             self._bridge.stop()
         self._devices = devices
         self.quarantine.pardon()
-        inherited = self._orphans.follow(devices)
+        inherited: set[Pin] = set()
+        self._failure = ""
+        try:
+            inherited = self._orphans.follow(devices)
+        except sqlite3.Error as error:  # a full disk: those that are declared are commanded all the same
+            self._failure = f"what was taken out of it may be on ({error}): start the webhook again when that is mended"
         self._bridge = (
             Bridge(
                 self._settings,
@@ -192,7 +199,7 @@ class Bridges:
 
     def warning(self) -> str | None:
         """Say which pins are declared no more and not known to be safe yet; a check for `Health`."""
-        return self._orphans.problem()
+        return self._failure or self._orphans.problem()
 
     def _engaged(self, pin: Pin) -> bool:
         """Tell whether a command may still hold the pin: it stands, or its release was never reported."""
