@@ -65,8 +65,8 @@ def test_a_declaration_of_another_version_is_refused(text: str) -> None:
 def test_a_pin_waits_until_its_device_reports_it_safe() -> None:
     """A report from before the safe value was sent says nothing."""
     one = orphan()
-    assert one.due() == [Message("cmnd/kettle/POWER1", b"OFF"), Message("pinloop/kettle/info", b"", True)]
     one.heard(Heard("power", 0), retained=False)
+    assert one.due() == [Message("cmnd/kettle/POWER1", b"OFF"), Message("pinloop/kettle/info", b"", True)]
     one.taken(10)
     assert one.due() == [Message("cmnd/kettle/POWER1", b"OFF")]
     one.heard(Heard("power", 1), retained=False)

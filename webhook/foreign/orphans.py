@@ -68,6 +68,7 @@ class Orphan:
         waiting: pins that are not known to be safe.
         clears: topics at Pinloop at which nothing may stay retained.
         sent_s: when the broker first took the safe values of all that wait, in the caller's seconds; None: not yet.
+        asked: the safe values are on their way; the device may answer sooner than the broker.
         online: whether the device is there, or thought to be.
         reported: what it said last, live or not.
     """
@@ -77,6 +78,7 @@ class Orphan:
     waiting: set[str]
     clears: list[str]
     sent_s: float | None = None
+    asked: bool = False
     online: bool = False
     reported: dict[str, float] = field(default_factory=dict)
 
@@ -84,7 +86,8 @@ class Orphan:
         self.online = self.device.firmware.presumed_online
 
     def due(self) -> list[Message]:
-        """Return what is to be sent."""
+        """Return what is to be sent now."""
+        self.asked = True
         safe = [
             message
             for pin in sorted(self.waiting)
@@ -111,7 +114,7 @@ class Orphan:
             return came
         self.online = self.online or not retained
         self.reported[one.pin] = one.value
-        if self.sent_s is not None and not retained and self._is_safe(one.pin):
+        if self.asked and not retained and self._is_safe(one.pin):
             self.waiting.discard(one.pin)
         return False
 
