@@ -15,6 +15,8 @@ from tests.support.broker import Broker
 from tests.support.processes import Child
 from tests.support.wait import until
 from tests.webhook.desk import Desk, open_desk
+from tests.webhook.guarded import BACK, MAIN, Guarded
+from webhook.guards import Limits
 
 PASSWORDS = {"alerts": "alert-secret", "operator": "operator-secret"}
 
@@ -121,3 +123,17 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     opened = open_desk(tmp_path / "claims.db")
     yield opened
     opened.database.close()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Callable[..., Guarded]]:
+    """Return `guarded(limits of main, limits of back)`: opens a database, closed when the test ends."""
+    opened: list[Guarded] = []
+
+    def make(main: Limits, back: Limits = Limits()) -> Guarded:  # noqa: B008  (frozen)
+        opened.append(Guarded(tmp_path / "claims.db", {MAIN: main, BACK: back}).open())
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.database.close()

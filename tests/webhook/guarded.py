@@ -1,10 +1,7 @@
 """A claims database with guards, on a clock that the test moves."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pytest
 
 from contract.topics import Topics
 from tests.webhook.desk import NOW_S, notice
@@ -76,19 +73,6 @@ class Guarded:
         """Return the guard that holds the pin back and when that passes, in seconds from now."""
         waiting = self.holds.of(pin)
         return waiting and (waiting.by, None if waiting.until_s is None else waiting.until_s - self.now_s)
-
-
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Callable[..., Guarded]]:
-    opened: list[Guarded] = []
-
-    def make(main: Limits, back: Limits = Limits()) -> Guarded:  # noqa: B008  (frozen)
-        opened.append(Guarded(tmp_path / "claims.db", {MAIN: main, BACK: back}).open())
-        return opened[-1]
-
-    yield make
-    for one in opened:
-        one.database.close()
 
 
 EXCLUSIVE = {"main": Limits(exclusive_with=frozenset({BACK})), "back": Limits(exclusive_with=frozenset({MAIN}))}
