@@ -207,6 +207,51 @@ def test_every_guard_holds_and_passes(begin: Begin) -> None:
     one.end("low", at_once=True)
 
 
+def test_safety_wins_over_a_person(begin: Begin) -> None:
+    """And the person's claim stands when it is over."""
+    one = begin(PLAIN)
+    one.ask(RED, 1, 600)
+    one.fire("fire", at_once=True)
+    one.wait(20)
+    assert one.world.level[RED] == 0
+    one.end("fire", at_once=True)
+    one.wait(20)
+    assert one.world.level[RED] == 1
+
+
+def test_an_expiry_does_not_wait_for_min_on(begin: Begin) -> None:
+    """A person's claim that ends within the least run."""
+    one = begin(GUARDED)
+    one.wait(40)
+    one.ask(MAIN, 1, 5)
+    one.wait(7)
+    assert one.world.level[MAIN] == 0
+
+
+def test_a_board_that_restarts_has_its_command_again_within_a_second(begin: Begin) -> None:
+    """Its info asks for it; a survey would take longer."""
+    one = begin(PLAIN)
+    one.fire("hot", at_once=True)
+    one.wait(3)
+    one.power_cut("lights")
+    one.wait(4)
+    assert one.world.level[RED] == 1
+
+
+def test_an_older_clock_does_not_make_the_device_deaf(begin: Begin) -> None:
+    """Set back while stopped: seq grows nevertheless."""
+    one = begin(PLAIN)
+    one.fire("hot", at_once=True)
+    one.stop("webhook")
+    one.set_clock(-86400)
+    one.mend("webhook")
+    one.end("hot", at_once=True)
+    one.wait(20)
+    one.fire("dry", at_once=True)
+    one.wait(20)
+    assert one.world.level[RED] == 1
+
+
 def test_a_run_ends_in_time_though_the_webhook_is_away(begin: Begin) -> None:
     """Its lease ends with max_on_s."""
     one = begin(GUARDED)
