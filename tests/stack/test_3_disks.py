@@ -14,12 +14,15 @@ from tests.support.wait import until
 
 @contextmanager
 def full(stack: Stack, disk: str) -> Iterator[None]:
-    """No byte is free on a service's disk for the length of a `with` block."""
-    stack.execute("disks", "sh", "-c", f"cat /dev/zero >/disks/{disk}/filling 2>/dev/null || true")
+    """No byte is free on a service's disk for the length of a `with` block, also when it gives some back."""
+    filling = f"/disks/{disk}/filling"
+    fill = "cat /dev/zero >&3 2>/dev/null"
+    again = f"(while [ -e {filling} ]; do {fill}; sleep 0.05; done) </dev/null >/dev/null 2>&1 &"
+    stack.execute("disks", "sh", "-c", f"exec 3>>{filling}; {fill}; {again}")
     try:
         yield
     finally:
-        stack.execute("disks", "rm", f"/disks/{disk}/filling")
+        stack.execute("disks", "rm", filling)
 
 
 def claim(stack: Stack, method: str = "PUT") -> int:
