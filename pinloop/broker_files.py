@@ -126,9 +126,7 @@ def check_users(
             levels = topic.split("/")
             beside = len(levels) > at and all(map(_may_be, levels[:at], pattern[:at]))
             if beside and levels[at] in names - {user}:
-                rule = (
-                    f"would by {'/'.join(pattern)!r} have rights at {topic!r}, which is not its own: choose another"
-                )
+                rule = f"would by {'/'.join(pattern)!r} have rights at {topic!r}, which is not its own: choose another"
                 raise TopicError("device", levels[at], rule, "reserved")
 
 
