@@ -8,7 +8,7 @@ import pytest
 
 from tests.webhook.history import History
 from tests.webhook.plans import DEVICE, EXCLUSIVE, GUARDED, PLAIN, Plan
-from tests.webhook.world import simulated
+from tests.webhook.world import set_topic, simulated
 
 RED, MAIN, BACK, ROD = ("lights", "red"), ("pump", "main"), ("well", "back"), ("heat", "rod")
 
@@ -297,8 +297,73 @@ def test_exclusive_pins_do_not_wait_for_a_clock_that_was_set(begin: Begin, step_
 def test_safety_is_not_held_by_the_devices_own_guard(begin: Begin) -> None:
     """A forced command: min_on_s does not delay it."""
     one = begin(DEVICE)
-    one.wait(30)
+    one.wait(60)
     one.fire("cold", at_once=True)
+    assert one.world.level[ROD] == 1
     one.fire("fire", at_once=True)
     one.wait(2)
     assert one.world.level[ROD] == 0
+
+
+def test_starts_are_counted(begin: Begin) -> None:
+    """Four in an hour; the fifth waits."""
+    one = begin(GUARDED)
+    one.wait(500)
+    for _ in range(5):
+        one.ask(MAIN, 1, 600)
+        one.wait(25)
+        one.let_go(MAIN)
+        one.wait(35)
+
+
+def test_what_waits_for_a_guard_waits_no_longer_when_the_clock_is_set(begin: Begin) -> None:
+    """Back, while min_off_s holds."""
+    one = begin(GUARDED)
+    one.wait(40)
+    one.ask(MAIN, 1, 600)
+    one.wait(25)
+    one.let_go(MAIN)
+    one.ask(MAIN, 1, 600)
+    one.set_clock(-3600)
+    one.wait(40)
+    assert one.world.level[MAIN] == 1
+
+
+def test_what_is_listed_no_more_ends_with_the_second_read(begin: Begin) -> None:
+    """Its "resolved" was lost."""
+    one = begin(PLAIN)
+    one.fire("hot", at_once=True)
+    one.read()
+    one.end("hot")
+    one.lose(0)
+    one.read()
+    assert one.world.level[RED] == 1
+    one.read()
+    assert one.world.level[RED] == 0
+
+
+def test_what_an_unknown_end_left_goes_when_a_person_lets_go(begin: Begin) -> None:
+    """The wish for the safe value."""
+    one = begin(PLAIN)
+    one.fire("hot", at_once=True)
+    one.end("hot", unknown=True, at_once=True)
+    one.let_go(RED)
+
+
+def test_dry_run_takes_back_what_was_commanded(begin: Begin) -> None:
+    """Nothing stays behind, retained."""
+    one = begin(PLAIN)
+    one.fire("hot", at_once=True)
+    one.rehearse(True)
+    one.wait(20)
+    assert (one.world.level[RED], one.world.broker.retained.get(set_topic(RED))) == (0, None)
+
+
+def test_a_retained_command_switches_nothing_on(begin: Begin) -> None:
+    """A board restarts while the webhook is away."""
+    one = begin(PLAIN)
+    one.fire("hot", at_once=True)
+    one.stop("webhook")
+    one.power_cut("lights")
+    one.wait(5)
+    assert one.world.level[RED] == 0
