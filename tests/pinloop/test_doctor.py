@@ -129,6 +129,16 @@ def test_a_healthy_loop_has_nothing_broken(patient: Patient) -> None:
 
 
 @pytest.mark.loop
+def test_many_wrong_passwords_before_are_no_finding(patient: Patient) -> None:
+    """The webhook refuses them without a look (429) by then; the right ones still get in."""
+    url = f"http://127.0.0.1:{patient.ports.webhook}/claims"
+    until(lambda: ask(url, basic=("operator", "wrong")).status == 429)
+
+    _, findings = patient.examine()
+    assert {findings[f"webhook {who}"]["level"] for who in ("strangers", "user operator", "user alerts")} == {"ok"}
+
+
+@pytest.mark.loop
 def test_it_leaves_nothing_behind(patient: Patient) -> None:
     """No device of its own anywhere, no table, no message that was refused."""
     before = metrics(patient, "refused", 'rejected_total{reason="topic', "names_ignored")

@@ -1,9 +1,7 @@
 """A world around the real webhook code: clock, broker and devices are in one process and do as they are told.
 
-The webhook is made of its own classes on a real SQLite file; the pins of the
-devices are the firmware's own (`firmware/pins.py`). The broker keeps retained
-messages and hands on what is published, in order, to whoever is connected at
-that moment.
+The webhook is made of its own classes on a real SQLite file; the pins of the devices are the firmware's own
+(`firmware/pins.py`). The broker keeps retained messages and hands on, in order, to who is connected at that moment.
 """
 
 import json
