@@ -1,6 +1,7 @@
 """Fixtures for every test: a real broker, owned child processes."""
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.broker import Broker, Client, running_broker
 from tests.support.processes import Child, start
+from tests.support.requirements import missing
 
 # A busy machine is no failure. `PINLOOP_EXAMPLES=thorough` (CI) looks at more of them.
 _MACHINE_IS_BUSY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
@@ -43,3 +45,14 @@ def spawn(tmp_path: Path) -> Iterator[Callable[..., Child]]:
     yield run
     for child in reversed(children):
         child.end()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path]).returncode:
+        missing("a file system of 1 MB takes root and mount")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)

@@ -1,9 +1,7 @@
 """The webhook when its broker is away or silent, its disk is full, or its sender is two: a real process."""
 
 import json
-import os
 import random
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +12,6 @@ import pytest
 
 from tests.support.broker import Broker, Client
 from tests.support.link import Link, link_to
-from tests.support.requirements import missing
 from tests.support.wait import until
 from tests.webhook.grafana import Alerting
 
@@ -26,17 +23,6 @@ KEEPALIVE_S = 1
 def link(broker: Broker) -> Iterator[Link]:
     with link_to(broker.port) as running:
         yield running
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", path]).returncode:
-        missing("a file system of 1 MB takes root and mount")
-    yield path
-    subprocess.run(["umount", "-l", path], check=True)
 
 
 def test_while_the_broker_is_away_senders_are_answered_and_only_the_newest_wish_is_sent(
