@@ -13,10 +13,9 @@ from rules.errors import Problem, RulesError
 from rules.load import load_rules
 from rules.model import Rule
 from service import logs
+from service.watched_file import WatchedFile, mistakes
 
 __all__ = ["Rulebook"]
-
-_Signature = tuple[int, int, int] | None
 
 
 class Rulebook:
@@ -40,20 +39,16 @@ class Rulebook:
         self.problems: list[Problem] = []
         self._engines = engines
         self._log = logs.get("rulebook")
-        self._seen = self._tried = self._signature()
+        self._watched = WatchedFile(path)
         self._take(load_rules(path))
 
     def changed(self) -> bool:
-        """Tell whether the file is another than the one tried last, and stands still since the call before.
-
-        A file that is just being written could be read half: valid, with the last rules missing.
-        """
-        before, self._seen = self._seen, self._signature()
-        return self._seen != self._tried and self._seen == before
+        """Tell whether the file is worth reading again."""
+        return self._watched.changed()
 
     def reload(self) -> bool:
         """Load the file again; return whether there are other rules now."""
-        self._tried = self._signature()
+        self._watched.tried()
         try:
             rules = load_rules(self.path)
         except RulesError as error:
@@ -69,10 +64,7 @@ class Rulebook:
 
     def problem(self) -> str | None:
         """Say what is wrong with the file, None when its rules are in force; a check for `Health`."""
-        if not self.problems:
-            return None
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.loaded_s))
-        return f"{len(self.problems)} mistake(s), the rules of {since} stay in force; first: {self.problems[0]}"
+        return mistakes(self.problems, "rules", self.loaded_s)
 
     def _take(self, rules: Sequence[Rule]) -> None:
         self.rules = [rule for rule in rules if rule.engine in self._engines]
@@ -81,10 +73,3 @@ class Rulebook:
         elsewhere = [rule.name for rule in rules if rule.engine not in self._engines]
         names = [rule.name for rule in self.rules]
         self._log.info("rules in force", path=str(self.path), rules=names, elsewhere=elsewhere)
-
-    def _signature(self) -> _Signature:
-        try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino

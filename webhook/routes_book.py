@@ -14,6 +14,7 @@ from types import FrameType
 from contract.topics import Topics
 from service import logs
 from service.document import DocumentError, Problem
+from service.watched_file import WatchedFile, mistakes
 from webhook import metrics
 from webhook.commands import Pin
 from webhook.dialects import Notification
@@ -24,8 +25,6 @@ from webhook.targets import Target
 __all__ = ["RouteBook"]
 
 _LOOK_S = 1.0
-
-_Signature = tuple[int, int, int] | None
 
 
 class RouteBook:
@@ -52,7 +51,7 @@ class RouteBook:
         self._log = logs.get("routes")
         self._wanted = threading.Event()
         self._stopping = False
-        self._seen = self._tried = self._signature()
+        self._watched = WatchedFile(path)
         self.file = load_routes(path, topics)
         self._loaded_s = time.time()
         self._thread = threading.Thread(target=self._run, name="routes", daemon=True)
@@ -90,17 +89,13 @@ class RouteBook:
         self._thread.join(timeout=5)
 
     def look(self) -> None:
-        """Load the file again when it is another than the one tried last, and stands still since the look before.
-
-        A file that is just being written could be read half: valid, with the last routes missing.
-        """
-        before, self._seen = self._seen, self._signature()
-        if self._seen != self._tried and self._seen == before:
+        """Load the file again when it is worth it."""
+        if self._watched.changed():
             self.reload()
 
     def reload(self) -> bool:
         """Load the file again; return whether what it says is in force."""
-        self._tried = self._signature()
+        self._watched.tried()
         try:
             file = load_routes(self.path, self._topics)
         except DocumentError as error:
@@ -118,10 +113,7 @@ class RouteBook:
 
     def problem(self) -> str | None:
         """Say what is wrong with the file, None when it is in force; a check for `Health`."""
-        if not self.problems:
-            return None
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self._loaded_s))
-        return f"{len(self.problems)} mistake(s), the routes of {since} stay in force; first: {self.problems[0]}"
+        return mistakes(self.problems, "routes", self._loaded_s)
 
     def _run(self) -> None:
         while not self._stopping:
@@ -138,10 +130,3 @@ class RouteBook:
         self._log.info(
             "routes in force", path=str(self.path), routes=len(self.file.routes), devices=sorted(self.file.devices)
         )
-
-    def _signature(self) -> _Signature:
-        try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
