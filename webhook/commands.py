@@ -243,7 +243,15 @@ class Commands:
         """Return the commands that stand, by pin."""
         return self._by_pin("")
 
-    def _by_pin(self, where: str, *values: str) -> dict[Pin, PinCommand]:
+    def count(self) -> int:
+        """Return how many pins have a command."""
+        return int(self._connection.execute("SELECT count(*) FROM commands").fetchone()[0])
+
+    def after(self, pin: Pin, most: int) -> dict[Pin, PinCommand]:
+        """Return the commands of the next pins after `pin`, up to `most`."""
+        return self._by_pin("WHERE (device, pin) > (?, ?) ORDER BY device, pin LIMIT ?", *pin, most)
+
+    def _by_pin(self, where: str, *values: object) -> dict[Pin, PinCommand]:
         rows = self._connection.execute(f"SELECT {_COLUMNS} FROM commands {where}", values)  # noqa: S608  (constants)
         return {(row["device"], row["pin"]): PinCommand(*row) for row in rows}
 

@@ -14,7 +14,7 @@ from webhook.commands import Commands, Pin, PinCommand, change_facts
 from webhook.database import Database
 from webhook.holds import Holds, Waiting
 from webhook.observed import Observed
-from webhook.reconcile import drift_since_s
+from webhook.survey import drift_since_s
 from webhook.why import sentence
 
 __all__ = ["Facts"]

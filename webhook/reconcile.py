@@ -10,27 +10,24 @@ its info, so nothing here can run in a circle.
 import math
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from prometheus_client import Gauge
-
-from contract.commands import BOOT, COMMAND, EXPIRED, LINK_LOST, RELEASED, decode_command
+from contract.commands import decode_command
 from contract.errors import ContractError
 from service import logs
 from service.failpoints import crash_at
 from webhook import metrics, publisher
-from webhook.arbiter import SLOTS
 from webhook.claims import Claims
-from webhook.commands import Commands, Pin, PinCommand
+from webhook.commands import Commands, Pin
 from webhook.database import Database
-from webhook.guards import GUARDS
 from webhook.holds import Holds
-from webhook.observed import Observed, Reported
-from webhook.publisher import Publisher, payload_of
+from webhook.observed import Observed
+from webhook.publisher import Publisher
+from webhook.survey import AT_REST, Differences, Survey, astray
 
-__all__ = ["Reconciler", "drift_since_s", "missing", "renewals_per_tick"]
+__all__ = ["Reconciler", "renewals_per_tick"]
 
 _T = TypeVar("_T")
 
@@ -38,8 +35,8 @@ _TICK_S = 0.2
 # After a connect the retained messages come in a burst; comparing before its end would send everything again.
 _SETTLE_S = 0.3
 _SURVEY_S = 5.0
-# A topic on which somebody else writes is corrected no more often than this: two webhooks must not race for ever.
-_CORRECTION_S = 5.0
+# Between two pages of a survey, for those who wait for the database or the interpreter.
+_REST_S = 0.005
 # The commands of one device are not sent again more often than this, however often it publishes its info.
 _INFO_S = 1.0
 # Renewals keep to this many times the even rate: enough to catch up after a pause, without a burst.
@@ -49,56 +46,6 @@ _LEAST_RENEWALS = 20
 _BATCH = 500
 _CLOCK_STEP_S = 2.0
 _PRUNE_S = 600.0
-# Whys of a pin that follows no command by itself.
-_AT_REST = (RELEASED, BOOT, EXPIRED, LINK_LOST)
-
-
-def missing(
-    command: PinCommand | None,
-    expected: bytes,
-    retained: bytes,
-    reported: Reported | None,
-    online: bool,
-    default: float | None,
-) -> str:
-    """Say why a pin's command has to be sent again: "broker", "device", or "" when it has not.
-
-    Args:
-        command: the one that stands, None when the pin never had one.
-        expected: its payload.
-        retained: the payload that the broker holds, b"" for none.
-        reported: what the device last said of the pin, None for nothing.
-        online: whether the device says that it is there.
-        default: what the pin should be without a claim, None while nobody knows.
-    """
-    if retained != expected:
-        return "broker"
-    if not online:
-        return ""
-    if command is None or command.value is None:
-        return "device" if reported is not None and (reported.why == COMMAND or _astray(reported, default)) else ""
-    if reported is None or reported.seq != command.seq:
-        return "device"
-    # It had the command, and left it: its lease ended or its link was lost while this service was away.
-    return "device" if reported.why in (EXPIRED, LINK_LOST) and reported.value != command.value else ""
-
-
-def _astray(reported: Reported, default: float | None) -> bool:
-    """Tell whether a pin follows no command, and is not what it should be without a claim."""
-    return reported.why in _AT_REST and default is not None and reported.value != default
-
-
-def drift_since_s(command: PinCommand | None, reported: Reported | None) -> float | None:
-    """Return since when (seconds since 1970) a pin is not what it should be; None: it is, or nothing is asked of it."""
-    if command is None or command.dry_run:
-        return None
-    if command.value is None:
-        if reported is None or reported.why != COMMAND:
-            return None
-        return command.changed_s
-    if reported is None:
-        return command.changed_s
-    return None if reported.value == command.value else max(command.changed_s, reported.since_s)
 
 
 def renewals_per_tick(live: int, ttl_s: float) -> int:
@@ -136,15 +83,15 @@ class Reconciler:
         self._holds = holds
         self._dry_run = dry_run
         self.adopted = False
-        self._live = 0  # leases to be renewed, as of the last survey
+        self._survey = Survey(database, commands, observed, reconcile_s, drift_s, dry_run)
+        self._pages_per_tick = 1
         self._database = database
         self._claims = claims
         self._commands = commands
         self._sender = sender
         self._observed = observed
         self._connected = connected
-        self._reconcile_s = reconcile_s
-        self._drift_s = drift_s
+        self._survey_s = min(_SURVEY_S, reconcile_s)
         self._log = logs.get("reconcile")
         self._wake = threading.Event()
         self._stopping = False
@@ -216,9 +163,7 @@ class Reconciler:
         if self._connected():
             self._answer_infos(now_s)
             self._reissue(self._due(now_s), now_s, publisher.RENEWED)
-        if time.monotonic() >= self._next_survey or (self._all_at_once and self.settled):
-            self._next_survey = time.monotonic() + min(_SURVEY_S, self._reconcile_s)
-            self._survey(now_s)
+        self._look(now_s)
 
     def _follow_clock(self) -> None:
         """Move what is stored in wall time when the wall clock was set: leases and claims last as long as before."""
@@ -234,7 +179,7 @@ class Reconciler:
 
     def _due(self, now_s: float) -> list[Pin]:
         with self._database.lock:
-            return self._commands.due(now_s, renewals_per_tick(self._live, self._commands.ttl_s))
+            return self._commands.due(now_s, renewals_per_tick(self._survey.live, self._commands.ttl_s))
 
     def _answer_infos(self, now_s: float) -> None:
         """Give each device whose info came its commands with a fresh lease, and release the pins without a claim."""
@@ -250,46 +195,45 @@ class Reconciler:
             for pin in claimed | stand.keys() | {(device, name) for name in self._observed.pins.get(device, ())}:
                 command, reported = stand.get(pin), self._observed.reported.get(pin)
                 idle = pin not in claimed and (command is None or command.value is None)
-                astray = reported is not None and _astray(reported, self._observed.default(pin))
-                if not idle or astray or (reported is not None and reported.why not in _AT_REST):
+                strays = reported is not None and astray(reported, self._observed.default(pin))
+                if not idle or strays or (reported is not None and reported.why not in AT_REST):
                     again.append(pin)
         self._reissue(again, now_s, publisher.RECONCILED)
 
-    def _survey(self, now_s: float) -> None:
-        """Compare every pin's command with what the broker holds and what the device reports."""
-        settled = self.settled
-        at_once = settled and self._all_at_once
+    def _look(self, now_s: float) -> None:
+        """Compare every pin's command with what the broker holds and what the device reports: some of them each tick.
+
+        All of them at once when the connection is new.
+        """
+        at_once = self._all_at_once and self.settled
         if at_once:
-            self._all_at_once = False  # before reading: a connect from here on asks for another survey
-        with self._database.lock:
-            stand = self._commands.all()
-            claims = self._claims.all()
-            waiting = self._holds.waiting() if self._holds else {}
-        self._live = sum(command.value is not None and not command.dry_run for command in stand.values())
-        _gauge(metrics.CLAIMS, SLOTS, (claim.slot for claim in claims))
-        _gauge(metrics.HELD_PINS, GUARDS, (one.by for one in waiting.values() if one.by))
-        wait_s = {"broker": min(_CORRECTION_S, self._reconcile_s), "device": self._reconcile_s}
+            self._all_at_once = False  # before reading: a connect from here on asks for another round
+        if at_once or time.monotonic() >= self._next_survey:
+            self._next_survey = time.monotonic() + self._survey_s
+            self._pages_per_tick = math.ceil(self._survey.begin() * _TICK_S / self._survey_s)
         again: list[Pin] = []
-        drifting = 0
-        for pin in stand.keys() | self._observed.retained.keys() | self._observed.reported.keys():
-            command, reported = stand.get(pin), self._observed.reported.get(pin)
-            expected = payload_of(command, self._database.epoch) if command else b""
-            retained = self._observed.retained.get(pin, b"")
-            if self._dry_run(pin):
-                if settled and self._is_ours(retained):
-                    self._log.info("released: dry-run", pin="/".join(pin))
-                    self._sender.withdraw(pin)
-                continue
-            default = self._observed.default(pin)
-            where = missing(command, expected, retained, reported, self._observed.online(pin[0]), default)
-            if where and (at_once or command is None or not 0 <= now_s - command.at_s <= wait_s[where]):
-                again.append(pin)
-            since_s = drift_since_s(command, reported)
-            drifting += since_s is not None and now_s - since_s > self._drift_s
-        metrics.DRIFT_PINS.set(drifting)
-        if settled and again:
+        looked = 0
+        while at_once or looked < self._pages_per_tick:
+            settled = self.settled  # before reading, and still below: what came meanwhile is compared the next time
+            found = self._survey.look(now_s, at_once)
+            if found is None:
+                break
+            looked += 1
+            if settled:
+                again += found.again
+                self._withdraw(found)
+            if looked < self._pages_per_tick:
+                self._wake.wait(_REST_S)
+        if again:
             self._log.info("commands differ", pins=len(again), first="/".join(again[0]))
             self._reissue(again, now_s, publisher.RECONCILED)
+
+    def _withdraw(self, found: Differences) -> None:
+        """Take back the commands that were sent before dry-run."""
+        for pin, retained in found.rehearsed.items():
+            if self._is_ours(retained):
+                self._log.info("released: dry-run", pin="/".join(pin))
+                self._sender.withdraw(pin)
 
     def _reissue(self, pins: Iterable[Pin], now_s: float, reason: str) -> None:
         wanted = [pin for pin in pins if not self._dry_run(pin)]
@@ -318,13 +262,6 @@ class Reconciler:
         for delay_s in delays_s:
             if delay_s is not None:
                 metrics.REPORT_S.observe(delay_s)
-
-
-def _gauge(gauge: Gauge, labels: Iterable[str], seen: Iterable[str]) -> None:
-    """Set a gauge with one label for each of `labels`, 0 for those not seen."""
-    counted = Counter(seen)
-    for label in labels:
-        gauge.labels(label).set(counted[label])
 
 
 def _taken(queue: deque[_T]) -> list[_T]:

@@ -14,7 +14,7 @@ from webhook.commands import Commands
 from webhook.database import Database
 from webhook.dialects import RESOLVED
 from webhook.publisher import payload_of
-from webhook.reconcile import drift_since_s
+from webhook.survey import drift_since_s
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from webhook.commands import Commands, PinCommand
 from webhook.database import Database
 from webhook.observed import Observed, Reported
 from webhook.publisher import payload_of
-from webhook.reconcile import Reconciler, drift_since_s, missing, renewals_per_tick
+from webhook.reconcile import Reconciler, renewals_per_tick
+from webhook.survey import drift_since_s, missing
 
 ON = PinCommand("lights", "red", 1, "alert", "a", seq=10, ttl_s=300, changed_s=100.0, at_s=200.0)
 RELEASED = PinCommand("lights", "red", None, "", "", seq=11, ttl_s=300, changed_s=300.0, at_s=300.0)
