@@ -185,9 +185,9 @@ class Bench:
 
 
 @contextlib.contextmanager
-def victoria_metrics(folder: Path) -> Iterator[tuple[int, str]]:
-    """Run VictoriaMetrics and yield (process id, URL)."""
-    port = free_port()
+def victoria_metrics(folder: Path, port: int = 0) -> Iterator[tuple[int, str]]:
+    """Run VictoriaMetrics (0: on a free port) and yield (process id, URL)."""
+    port = port or free_port()
     program = shutil.which("victoria-metrics")
     if not program:
         raise click.ClickException("victoria-metrics is not on PATH: apt-get install victoria-metrics")

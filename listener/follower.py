@@ -163,6 +163,7 @@ class Follower:
         backoff = Backoff()
         while not self._stopping.is_set():
             wait_s = 0.0
+            metrics.SPOOL_BEHIND.labels(self.name).set(self._spool.behind_bytes(self.name))
             try:
                 if not self._prepared:
                     self.prepare()
@@ -184,7 +185,6 @@ class Follower:
         if left is not None and position >= left:
             return _BUSY_S
         records = self._spool.read(self.name, self._batch_max_points, end if left is None else left)
-        metrics.SPOOL_BEHIND.labels(self.name).set(self._spool.behind_bytes(self.name))
         if not records:
             self._spool.wait(position, _IDLE_S)
             return 0
