@@ -31,9 +31,9 @@ def main() -> None:
 
     \b
     Start here:
-      pinloop up                      everything on this machine, with two virtual devices
-      pinloop demo                    one turn of the loop as a timeline, then stop
-      pinloop pin why lights/red      why is this pin on?
+      pinloop up                    all on this machine, with two virtual devices
+      pinloop demo                  one turn of the loop as a timeline, then stop
+      pinloop pin why lights/red    why is this pin on?
 
     Exit codes: 0 done, 1 failed (the message says what to do), 2 wrong usage.
     """

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pinloop.durations import Duration
+
 if TYPE_CHECKING:
     from pinloop.local.layout import Layout, Ports
     from pinloop.turn import Turn
@@ -31,13 +33,13 @@ rules:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one object: ok, steps (name, at_ms), missing.")
-@click.option("--deadline", "deadline_s", type=click.FloatRange(1, 120), default=12.0, show_default=True,
-              metavar="SECONDS", help="How long a step may take after the one before.")  # fmt: skip
+@click.option("--deadline", "deadline_s", type=Duration(most_s=120), default="12s", show_default=True,
+              help="How long a step may take after the one before.")  # fmt: skip
 @click.option("--engine", type=click.Choice(["auto", "micropython", "cpython"]), default="auto", show_default=True,
               help="What runs the virtual devices' firmware.")  # fmt: skip
 @click.option("--broker", type=click.Choice(["auto", "mosquitto", "embedded"]), default="auto", show_default=True,
               help="auto: mosquitto if it is installed, else one from pip.")  # fmt: skip
-def demo(as_json: bool, deadline_s: float, engine: str, broker: str) -> None:
+def demo(as_json: bool, deadline_s: int, engine: str, broker: str) -> None:
     """Show one turn of the loop, then stop.
 
     Runs the loop in a temporary folder until a full turn was seen, and prints it as a timeline.

@@ -40,7 +40,9 @@ def gateway() -> None:
 @_file
 @_data_dir
 def add(gateway_id: str, name: str, devices: tuple[str, ...], path: Path | None, data_dir: Path) -> None:
-    """Let a gateway in, and print its token; the file keeps only the token's hash. Restart the listener afterwards.
+    """Let a gateway in, and print its token.
+
+    The file keeps only the token's hash. Restart the listener afterwards.
 
     \b
     Example:
@@ -101,7 +103,10 @@ def list_gateways(path: Path | None, data_dir: Path, json_wanted: bool) -> None:
 @_file
 @_data_dir
 def remove(gateway_id: str, path: Path | None, data_dir: Path) -> None:
-    """Take a gateway out: its token is worth nothing from the listener's next start on."""
+    """Take a gateway out; restart the listener afterwards.
+
+    Its token is worth nothing from that start on.
+    """
     path = path or data_dir / "inputs.toml"
     text = _read(path)
     if not any(one.id == gateway_id for one in _parsed(text, path).gateways):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pinloop.durations import Duration
 from pinloop.errors import PinloopError
 from pinloop.show import as_json, table
 
@@ -26,12 +27,12 @@ _json = click.option("--json", "json_wanted", is_flag=True, help="Print one JSON
 
 @click.group()
 def inputs() -> None:
-    """Firmware of others: Tasmota, Zigbee2MQTT, ESPHome, Shelly, Homie, ...
+    """Readings of other firmware: Tasmota, Shelly, and others.
 
     \b
     Example:
       pinloop inputs try tele/plug/SENSOR '{"ENERGY":{"Power":12}}'
-      pinloop inputs learn --host 192.168.1.2 --for 120
+      pinloop inputs learn --host 192.168.1.2 --for 2m
     """
 
 
@@ -41,7 +42,9 @@ def inputs() -> None:
 @_data_dir
 @_json
 def check(path: Path | None, data_dir: Path, json_wanted: bool) -> None:
-    """Say which inputs FILE declares, or the first mistake in it; exit 1 when there is one.
+    """Say which inputs a file declares, or what is wrong in it.
+
+    The first mistake; exit 1 when there is one.
 
     FILE: without it $INPUTS_FILE, inputs.toml of --data-dir, or the sample.
 
@@ -78,7 +81,9 @@ def check(path: Path | None, data_dir: Path, json_wanted: bool) -> None:
 def try_(
     ctx: click.Context, topic: str, payload: str, path: Path | None, data_dir: Path, prefix: str, json_wanted: bool
 ) -> None:
-    """Print what would be stored of a message, or why nothing is; exit 1 then.
+    """Print what would be stored of a message, or why nothing.
+
+    Exit 1 when nothing.
 
     PAYLOAD: as text; - reads it from standard input, @FILE from a file.
 
@@ -129,8 +134,8 @@ def try_(
 
 
 @inputs.command()
-@click.option("--for", "for_s", type=click.FloatRange(1, 86400), default=60.0, show_default=True,
-              help="Seconds to watch; Ctrl-C ends it earlier and keeps what was learnt.")  # fmt: skip
+@click.option("--for", "for_s", type=Duration(most_s=86400), default="1m", show_default=True,
+              help="How long to watch: 90s, 10m, 2h; Ctrl-C ends it earlier and keeps what was learnt.")  # fmt: skip
 @click.option("--host", default="", help="The broker; without it that of the local Pinloop.")
 @click.option("--port", type=click.IntRange(1, 65535), default=1883, show_default=True, help="Its TCP port.")
 @click.option("--user", default="", help="User name at the broker.")
@@ -143,16 +148,18 @@ def try_(
 @_data_dir
 @_prefix
 def learn(
-    for_s: float, host: str, port: int, user: str, password_file: Path | None, wanted: str, out: Path | None,
+    for_s: int, host: str, port: int, user: str, password_file: Path | None, wanted: str, out: Path | None,
     path: Path | None, data_dir: Path, prefix: str,
 ) -> None:  # fmt: skip
-    """Watch a broker for a while, and propose tables for the topics that nobody reads yet.
+    """Watch a broker, and propose what inputs.toml lacks.
+
+    For each topic that nobody reads yet a table.
 
     Pinloop's own broker shows only what its rights let through: watch the one where your devices are.
 
     \b
     Example:
-      pinloop inputs learn --host 192.168.1.2 --for 120 > more.toml
+      pinloop inputs learn --host 192.168.1.2 --for 2m > more.toml
     """
     from pinloop.learned import Learner
 
@@ -172,7 +179,7 @@ def learn(
         click.echo(text, nl=False)
 
 
-def _watch(settings: Any, wanted: str, for_s: float, learner: Any) -> None:
+def _watch(settings: Any, wanted: str, for_s: int, learner: Any) -> None:
     from service import logs
     from service.mqtt import Session
     from service.settings import LogSettings

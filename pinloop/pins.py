@@ -1,6 +1,5 @@
 """`pinloop pin`: what the pins are, who wants what, and a person's own claim."""
 
-import re
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from contract.commands import COMMAND
 from contract.errors import TopicError
 from contract.topics import check_device, check_name
 from pinloop.client import HubClient, find_hub
+from pinloop.durations import Duration
 from pinloop.show import ago, as_json, hub_options, number, table
 
 __all__ = ["pin"]
@@ -44,14 +44,6 @@ def _value(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
         raise click.BadParameter(f"'{value}' is neither a number nor on or off") from None
 
 
-def _seconds(_ctx: click.Context, _param: click.Parameter, value: str) -> float:
-    """Return the seconds in 90s, 30m, 24h or 7d."""
-    match = re.fullmatch(r"(\d{1,6})([smhd])", value, re.ASCII)
-    if not match:
-        raise click.BadParameter(f"'{value}' is not a time such as 90s, 30m, 24h or 7d")
-    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
-
-
 _PIN = click.argument("name", metavar="DEVICE/PIN", callback=_checked)
 
 
@@ -71,7 +63,7 @@ def pin() -> None:
 @pin.command("list")
 @hub_options
 def list_pins(url: str | None, data_dir: Path, json_wanted: bool) -> None:
-    """List every pin: what is desired, what the device reported, and whether that differs."""
+    """List every pin: what is desired, and what it is."""
     found = find_hub(url, data_dir).get("/pins")
     if json_wanted:
         return as_json(found)
@@ -82,21 +74,21 @@ def list_pins(url: str | None, data_dir: Path, json_wanted: bool) -> None:
 @pin.command("set")
 @_PIN
 @click.argument("value", callback=_value)
-@click.option("--for", "duration", default="30m", show_default=True, metavar="TIME",
+@click.option("--for", "for_s", type=Duration(most_s=86400), default="30m", show_default=True,
               help="When your claim ends: 90s, 30m, 1h30m; at most 24h.")  # fmt: skip
 @click.option("--by", default="cli", show_default=True, help="Who wants it, for those who ask why.")
 @hub_options
-def set_pin(
-    name: str, value: float, duration: str, by: str, url: str | None, data_dir: Path, json_wanted: bool
-) -> None:
-    """Claim a pin for a while: it beats every alert, timer and threshold, and ends by itself.
+def set_pin(name: str, value: float, for_s: int, by: str, url: str | None, data_dir: Path, json_wanted: bool) -> None:
+    """Claim a pin for a while; the claim ends by itself.
+
+    It beats every alert, timer and threshold.
 
     \b
     Example:
       pinloop pin set lights/red on --for 30m
       pinloop pin set fan/speed 512 --for 2h --by anna
     """
-    wish = {"value": int(value) if value.is_integer() else value, "for": duration, "by": by}
+    wish = {"value": int(value) if value.is_integer() else value, "for": f"{for_s}s", "by": by}
     hub = find_hub(url, data_dir)
     hub.call("PUT", "/pins/" + name, wish)
     _done(_confirmed(hub, name), json_wanted)
@@ -121,7 +113,9 @@ def release_pin(name: str, url: str | None, data_dir: Path, json_wanted: bool) -
 @_PIN
 @hub_options
 def why_pin(name: str, url: str | None, data_dir: Path, json_wanted: bool) -> None:
-    """Answer "why is this pin on?": the claim that wins, the others, and the last changes.
+    """Answer "why is this pin on?".
+
+    With the claim that wins, the others, and the last changes.
 
     \b
     Example:
@@ -148,13 +142,14 @@ def why_pin(name: str, url: str | None, data_dir: Path, json_wanted: bool) -> No
 
 @pin.command("log")
 @click.argument("name", metavar="[DEVICE/PIN]", required=False, callback=_checked)
-@click.option("--since", default="24h", show_default=True, metavar="TIME", callback=_seconds,
+@click.option("--since", "since_s", type=Duration(), default="24h", show_default=True,
               help="How far back: 90s, 30m, 24h, 7d.")  # fmt: skip
 @hub_options
-def log_pins(name: str | None, since: float, url: str | None, data_dir: Path, json_wanted: bool) -> None:
-    """Show the log of changes, the oldest first; with --json one object per line, for export.
+def log_pins(name: str | None, since_s: int, url: str | None, data_dir: Path, json_wanted: bool) -> None:
+    """Show the log of changes, the oldest first.
 
-    What a guard held back and what dry-run did not send is in it too, and said to be.
+    With --json one object per line, for export. What a guard held back and what dry-run did not send is in it
+    too, and said to be.
 
     \b
     Example:
@@ -162,7 +157,7 @@ def log_pins(name: str | None, since: float, url: str | None, data_dir: Path, js
       pinloop pin log --since 365d --json > changes.jsonl
     """
     hub = find_hub(url, data_dir)
-    rows = _changes(hub, {"since_s": str(time.time() - since), **({"pin": name} if name else {})})
+    rows = _changes(hub, {"since_s": str(time.time() - since_s), **({"pin": name} if name else {})})
     if json_wanted:
         for one in rows:
             as_json(one)

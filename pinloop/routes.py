@@ -24,7 +24,9 @@ _prefix = click.option("--prefix", default="pinloop", show_default=True, envvar=
 
 @click.group()
 def routes() -> None:
-    """Routes for alerts without `actuate`, and devices of other firmware.
+    """Routes of alerts, and pins of other firmware.
+
+    For alerts without the label `actuate`, and relays of Tasmota, Zigbee2MQTT, ESPHome, Shelly: routes.yml.
 
     \b
     Example:
@@ -40,7 +42,9 @@ def routes() -> None:
 @_json
 @click.pass_context
 def check(ctx: click.Context, path: Path | None, data_dir: Path, prefix: str, json_wanted: bool) -> None:
-    """Say which routes and devices a file holds, or every mistake in it with its line; exit 1 when there is one.
+    """Say what a routes file holds, or every mistake in it.
+
+    With the line of each; exit 1 when there is one.
 
     PATH: the file; without it $ROUTES_FILE, or routes.yml of --data-dir.
 
@@ -89,9 +93,9 @@ def check(ctx: click.Context, path: Path | None, data_dir: Path, prefix: str, js
 def attempt(
     ctx: click.Context, labels: tuple[str, ...], path: Path | None, data_dir: Path, prefix: str, json_wanted: bool
 ) -> None:
-    """Say which routes an alert with these labels takes, and which pins it would claim; exit 1 when none.
+    """Say which pins an alert with these labels would claim.
 
-    Nothing is sent anywhere.
+    And by which routes; when by none, why each does not match, and exit 1. Nothing is sent anywhere.
 
     \b
     Example:
@@ -104,23 +108,32 @@ def attempt(
     from webhook.routes import matching, targets_of
 
     given = dict(_label(one) for one in labels)
+    path = path or data_dir / "routes.yml"
     try:
-        file = _load(path or data_dir / "routes.yml", prefix)
+        file = _load(path, prefix)
     except DocumentError as error:
         raise PinloopError(str(error), "Mend it first: `pinloop routes check`.") from None
     notification = Notification("try", 0.0, FIRING, given.get("alertname", ""), given, {})
-    taken = [] if given.get("actuate") else [route.number for route in matching(file.routes, given)]
+    own = bool(given.get("actuate"))
+    taken = [] if own else [route.number for route in matching(file.routes, given)]
+    missed = [] if own or taken else [(route.number, route.why_not(given)) for route in file.routes]
     try:
         found, slot = targets_of(notification, file.routes)
         problem = ""
     except ContractError as error:
         found, slot, problem = [], "", str(error)
     if json_wanted:
-        as_json({"routes": taken, "targets": [str(one) for one in found], "slot": slot, "problem": problem})
+        targets = [str(one) for one in found]
+        missing = [{"number": number, "why": why} for number, why in missed]
+        as_json({"routes": taken, "targets": targets, "slot": slot, "problem": problem, "missed": missing})
     elif problem:
         click.echo(f"nothing: {problem}")
+        for number, why in missed:
+            click.echo(f"route {number}: {why}")
+        if not own and not file.routes:
+            click.echo(f"{path} has no routes: write one, or give the alert the label actuate=device/pin=value")
     else:
-        way = "by its label actuate" if given.get("actuate") else f"by route {', '.join(map(str, taken))}"
+        way = "by its label actuate" if own else f"by route {', '.join(map(str, taken))}"
         click.echo(f"{', '.join(str(one) for one in found)}  (slot {slot}, {way})")
     ctx.exit(1 if problem else 0)
 

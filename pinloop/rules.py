@@ -44,7 +44,9 @@ _out = click.option("--out", type=click.Path(path_type=Path, file_okay=False), d
 @click.option("--json", "json_wanted", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def check(ctx: click.Context, path: Path | None, data_dir: Path, out: Path, json_wanted: bool) -> None:
-    """Say which rules a file holds, or every mistake in it with its line; exit 1 when there is one.
+    """Say what a rules file holds, or every mistake in it.
+
+    With the line of each; exit 1 when there is one.
 
     Where Grafana's files are (--out), also what `render` would change there, and what Grafana would reject.
 
@@ -77,7 +79,9 @@ def check(ctx: click.Context, path: Path | None, data_dir: Path, out: Path, json
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit 1 when the file would change.")
 @click.pass_context
 def render(ctx: click.Context, path: Path | None, out: Path, only_check: bool) -> None:
-    """Write the rules with `engine: grafana` as Grafana's own: rules.yaml in --out.
+    """Write the rules of `engine: grafana` for Grafana.
+
+    As rules.yaml in --out.
 
     PATH: the rules file; without it $RULES_FILE, or the sample: what the stack mounts. A rule that is gone stays,
     paused: Grafana forgets none by itself. Restart Grafana afterwards.

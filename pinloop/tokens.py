@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from pinloop.durations import Duration
 from pinloop.errors import PinloopError
 
 __all__ = ["token"]
@@ -56,15 +57,23 @@ def token() -> None:
 @token.command()
 @click.argument("name")
 @click.option("--scope", type=click.Choice(_SCOPES), default="read", show_default=True, help="What it may do.")
-@click.option("--days", type=click.FloatRange(min=0, min_open=True), default=None, help="Days until it ends.")
+@click.option("--for", "for_s", type=Duration(most_s=100 * 366 * 86400), default=None,
+              help="When it ends: 12h, 90d; without it never.")  # fmt: skip
 @_file
-def create(name: str, scope: str, days: float | None, path: Path) -> None:
-    """Make a token and print it, once; NAME says whose it is in `pinloop pin why`."""
+def create(name: str, scope: str, for_s: int | None, path: Path) -> None:
+    """Make a token and print it, once.
+
+    NAME says whose it is in `pinloop pin why`.
+
+    \b
+    Example:
+      pinloop token create phone --scope actuate --for 90d
+    """
     from webhook.access.tokens import TokenError
     from webhook.access.tokens import create as make
 
     try:
-        made = make(path, name, scope, days)
+        made = make(path, name, scope, for_s / 86400 if for_s else None)
     except TokenError as error:
         raise _failed(error, path) from None
     click.echo(made)
@@ -95,7 +104,7 @@ def list_tokens(path: Path, json_wanted: bool) -> None:
 @click.argument("name", metavar="NAME|ID")
 @_file
 def revoke(name: str, path: Path) -> None:
-    """Take a token away; the webhook refuses it from the next request on."""
+    """Take a token away: the webhook refuses it from now on."""
     from webhook.access.tokens import TokenError
     from webhook.access.tokens import revoke as take_away
 

@@ -41,6 +41,10 @@ class Route:
         """Tell whether all matchers hold."""
         return all(matcher.matches(labels) for matcher in self.matchers)
 
+    def why_not(self, labels: Mapping[str, str]) -> str:
+        """Say for people which matchers do not hold; "" when all do."""
+        return "; ".join(filter(None, (matcher.why_not(labels) for matcher in self.matchers)))
+
 
 def matching(routes: Sequence[Route], labels: Mapping[str, str]) -> Iterator[Route]:
     """Yield the routes that an alert with these labels takes, in order."""

@@ -43,6 +43,13 @@ class Matcher:
         same = self.regex.matches(label) if self.regex else label == self.value
         return same != self.operator.startswith("!")
 
+    def why_not(self, labels: Mapping[str, str]) -> str:
+        """Say for people why an alert with these labels does not pass; "" when it does."""
+        if self.matches(labels):
+            return ""
+        label = labels.get(self.name)
+        return f"{self}, but {self.name} is " + (f'"{label}"' if label else "empty" if label == "" else "not there")
+
     def __str__(self) -> str:
         return f'{self.name}{self.operator}"{self.value}"'
 

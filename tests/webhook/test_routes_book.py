@@ -134,3 +134,30 @@ def test_pinloop_routes_try_says_what_an_alert_would_get(
     (tmp_path / "routes.yml").write_text(ROUTES % "fan")
     found = CliRunner().invoke(main, ["routes", "try", "--data-dir", str(tmp_path), *labels])
     assert (found.exit_code, said in found.output) == (code, True), found.output
+
+
+def test_pinloop_routes_try_says_of_every_route_why_it_did_not_match(tmp_path: Path) -> None:
+    """By each matcher that does not hold, with what the alert has instead."""
+    path = tmp_path / "routes.yml"
+    path.write_text(
+        "version: 1\nroutes:\n"
+        "  - matchers: ['severity=\"critical\"', 'room=~\"hall|attic\"']\n    targets: [a/b=1]\n"
+        "  - matchers: ['alertname!=\"Test\"']\n    targets: [a/b=0]\n"
+    )
+    tried = ["routes", "try", "--file", str(path), "alertname=Test", "severity=warning"]
+
+    found = CliRunner().invoke(main, tried)
+    told = json.loads(CliRunner().invoke(main, [*tried, "--json"]).output)
+
+    assert found.exit_code == 1
+    assert found.output.splitlines()[1:] == [
+        'route 1: severity="critical", but severity is "warning"; room=~"hall|attic", but room is not there',
+        'route 2: alertname!="Test", but alertname is "Test"',
+    ]
+    assert [one["number"] for one in told["missed"]] == [1, 2]
+
+
+def test_pinloop_routes_try_says_that_a_file_without_routes_has_none(tmp_path: Path) -> None:
+    """The shipped file is such a one: nobody looks for a mistake in matchers that are not there."""
+    found = CliRunner().invoke(main, ["routes", "try", "--file", "webhook/routes.yml", "alertname=x"])
+    assert (found.exit_code, "webhook/routes.yml has no routes" in found.output) == (1, True), found.output
