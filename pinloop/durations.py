@@ -12,8 +12,10 @@ _WRITTEN = re.compile(r"(?:(?P<d>\d{1,6})d)?(?:(?P<h>\d{1,6})h)?(?:(?P<m>\d{1,6}
 _BARE = re.compile(r"\d{1,9}", re.ASCII)
 
 
-# Generic in click's newer versions only.
-_ParamType = click.ParamType[int] if TYPE_CHECKING else click.ParamType
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[int]
+else:  # generic in click's newer versions only
+    _ParamType = click.ParamType
 
 
 class Duration(_ParamType):
