@@ -13,11 +13,11 @@ from hub.intake import Intake
 from hub.live import Picture
 from hub.mirror import Mirror
 from hub.recall import Recall
-from hub.settings import Settings
+from hub.settings import Settings, stale_of
 from hub.state import Hub
 from hub.webhook_client import WebhookClient
 from service import logs
-from service.errors import StartError
+from service.errors import SettingsError, StartError
 from service.health import Health
 from service.http import HttpServer
 from service.settings import load
@@ -35,12 +35,17 @@ def main() -> int:
     if not settings.console_password:
         print("hub: console_password: is not set; the console never runs without one", file=sys.stderr)  # noqa: T201
         return 2
+    try:
+        stale = stale_of(settings)
+    except SettingsError as error:
+        print(f"hub: {error}", file=sys.stderr)  # noqa: T201
+        return 2
     logs.setup("hub", settings)
     log = logs.get()
     stop = stop_on_signals()
 
     feed = Feed(time.time)
-    picture = Picture(feed, time.time, settings.stale_s)
+    picture = Picture(feed, time.time, stale)
     webhook = WebhookClient(settings.webhook_url, settings.webhook_password)
     mirror = Mirror(webhook, picture)
     intake = Intake(settings, picture, time.time, mirror.nudge)

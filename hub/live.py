@@ -38,13 +38,16 @@ class Picture:
     Args:
         feed: gets an event for every change.
         clock: seconds since 1970.
-        stale_s: a reading older than this, and than three times the pause before it, is not current any more.
+        stale: says of (device, whether its info declares the sensor) after how many seconds a reading is not current
+            any more; three times the pause before it count as well.
     """
 
-    def __init__(self, feed: Feed, clock: Callable[[], float], stale_s: float = 60) -> None:
+    def __init__(
+        self, feed: Feed, clock: Callable[[], float], stale: Callable[[str, bool], float] = lambda _device, _own: 60
+    ) -> None:
         self.feed = feed
         self._clock = clock
-        self._stale_s = stale_s
+        self._stale = stale
         self._lock = threading.RLock()
         self._devices: dict[str, Json] = {}
         self._pins: dict[tuple[str, str], Json] = {}
@@ -92,13 +95,14 @@ class Picture:
                 IGNORED.labels("sensor").inc()
                 return
             unit = _unit(entry["info"], sensor)
+            stale_s = self._stale(device, sensor in entry["info"]["sensors"])
             reading = {
                 "value": value,
                 # As many decimals as the sensor has shown so far: the text must not change its width with each value.
                 "decimals": max(decimals(value), known["decimals"] if known else 0),
                 "t_s": t_s,
                 "unit": unit,
-                "stale_s": max(self._stale_s, 3 * (t_s - known["t_s"])) if known else self._stale_s,
+                "stale_s": max(stale_s, 3 * (t_s - known["t_s"])) if known else stale_s,
             }
             entry["readings"][sensor] = reading
             if known:

@@ -4,12 +4,13 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["ago", "as_json", "hub_options", "number", "table"]
+__all__ = ["ago", "as_json", "held_text", "hub_options", "number", "table"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,6 +63,15 @@ def ago(t_s: float | None, now_s: float | None = None) -> str:
         if seconds >= size:
             return f"{int(seconds // size)} {unit} ago"
     return f"{int(seconds)} s ago"
+
+
+def held_text(held: dict[str, Any]) -> str:
+    """Say which guard holds a wish back and until when, of the `held` of a pin."""
+    wish = "the release" if held["wanted"] is None else number(held["wanted"])
+    who = f" of {held['source']}" if held["source"] else ""
+    until_s = held["until_s"]
+    end = "" if until_s is None else f" until {datetime.fromtimestamp(until_s).astimezone():%H:%M:%S}"
+    return f"{wish}{who} waits for {held['by']}{end}"
 
 
 def number(value: float | None) -> str:

@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from contract.commands import GUARD
 from contract.topics import PIN_SET, Topics
 from pinloop.doctor.ask import NoAnswer, ask
 from pinloop.doctor.findings import Finding, broken, fine, warning
 from pinloop.doctor.target import Target
-from pinloop.show import ago
+from pinloop.show import ago, held_text
 from service.mqtt import Message, Session
 
 __all__ = ["check_devices", "check_epochs"]
@@ -74,7 +75,8 @@ def _presence(devices: Sequence[dict[str, Any]], now_s: float) -> Iterator[Findi
         yield broken(
             "devices silent",
             f"Online without readings: {told}.",
-            "Look at their sensors' wiring, and compare the user name with the device id in their topics.",
+            "Look at their sensors' wiring, and compare the user name with the device id in their topics; one that"
+            " reports more seldom: the hub's setting stale_devices, as door=2d.",
         )
     seen = [f"{len(names)} {status} ({_few(names)})" for status, names in sorted(by.items()) if status != "offline"]
     if seen:
@@ -98,22 +100,41 @@ def _drift(pins: Sequence[dict[str, Any]], status: dict[str, str]) -> Iterator[F
     drifting = [pin for pin in pins if pin["drift_s"] is not None]
     away = [pin for pin in drifting if status.get(pin["device"]) != "online"]
     wrong = [pin for pin in drifting if pin not in away]
+    guarded = [pin for pin in pins if pin["held"]]
     if wrong:
-        told = ", ".join(f"{pin['device']}/{pin['pin']} for {pin['drift_s']:.0f} s" for pin in wrong)
-        yield broken(
-            "pins",
-            f"Not what they should be although the device is online: {told}.",
-            "Ask `pinloop pin why DEVICE/PIN`; a guard on the device (min_on_s, max_on_s) may hold it.",
-        )
+        told = ", ".join(f"{_name(pin)} for {pin['drift_s']:.0f} s{_reported(pin)}" for pin in wrong)
+        yield broken("pins", f"Not what they should be although the device is online: {told}.", _advice(wrong))
     if away:
         yield warning(
             "pins",
-            f"Nobody knows what {_few([pin['device'] + '/' + pin['pin'] for pin in away])} is: the device is away.",
+            f"Nobody knows what {_few([_name(pin) for pin in away])} is: the device is away.",
             "Look at the device; the command reaches it when it is back.",
         )
     if not drifting:
         asked = sum(pin["desired"] is not None for pin in pins)
         yield fine("pins", f"{len(pins)} pins, {asked} of them claimed; all report what they should be.")
+    if guarded:
+        told = "; ".join(f"{_name(pin)}: {held_text(pin['held'])}" for pin in guarded)
+        yield fine("pins held", f"Wishes that wait for a guard of the webhook: {told}.")
+
+
+def _name(pin: dict[str, Any]) -> str:
+    return f"{pin['device']}/{pin['pin']}"
+
+
+def _reported(pin: dict[str, Any]) -> str:
+    return " (nothing reported)" if pin["reported"] is None else f" (reported: {pin['reported']['why']})"
+
+
+def _advice(wrong: Sequence[dict[str, Any]]) -> str:
+    """Say what to do about pins that differ: the webhook's guards do not make a difference, the device's own may."""
+    own = [_name(pin) for pin in wrong if pin["reported"] and pin["reported"]["why"] == GUARD]
+    if own:
+        return (
+            f"A guard on the device itself (min_on_s, min_off_s, max_on_s in its device.json) holds {_few(own)}:"
+            " `pinloop device show ID` lists them; it passes by itself."
+        )
+    return "Ask `pinloop pin why DEVICE/PIN`, then look at the device: its log, its wiring, a hand at its button."
 
 
 def check_epochs(target: Target) -> Iterator[Finding]:

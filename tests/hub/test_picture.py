@@ -3,10 +3,14 @@
 import json
 from typing import Any
 
+import pytest
+
 from contract.commands import Command, State
 from hub.feed import Feed
 from hub.live import MAX_SENSORS_PER_DEVICE, Picture
+from hub.settings import Settings, stale_of
 from hub.views import alert_views, pin_view, pin_views
+from service.errors import SettingsError
 
 INFO = {"sensors": {"pot": {"unit": "%"}}, "pins": {"red": {"gpio": 4}}}
 
@@ -23,7 +27,7 @@ class Clock:
 def make() -> tuple[Picture, Clock]:
     """Return a picture whose broker answers, and its clock."""
     clock = Clock()
-    picture = Picture(Feed(clock), clock, stale_s=60)
+    picture = Picture(Feed(clock), clock, lambda device, own: 60 if own else 900)
     picture.link("broker", None)
     return picture, clock
 
@@ -80,10 +84,30 @@ def test_an_older_reading_does_not_replace_a_newer_one() -> None:
 def test_a_slow_sensor_is_not_called_stale_between_its_readings() -> None:
     """Stale is later than three of the sensor's own pauses, at least the setting."""
     picture, _ = make()
+    picture.info("pot", INFO)
     picture.reading("pot", "pot", 1, 1000)
     assert picture.devices()[0]["readings"]["pot"]["stale_s"] == 60
     picture.reading("pot", "pot", 2, 1300)
     assert picture.devices()[0]["readings"]["pot"]["stale_s"] == 900
+
+
+def test_a_reading_of_other_firmware_is_current_for_longer() -> None:
+    """Its sensors stand in no info of ours; many report every five minutes, and the first pause is not known yet."""
+    picture, _ = make()
+    picture.info("kettle", {**INFO, "sensors": {}})
+    picture.reading("kettle", "power", 12, 1000)
+    assert picture.devices()[0]["readings"]["power"]["stale_s"] == 900
+
+
+def test_how_long_a_reading_is_current_can_be_said_of_single_devices() -> None:
+    """A door that reports when it is opened; the twin: a text that says nothing."""
+    stale = stale_of(Settings(stale_devices="door=2d, attic=90", stale_s=60, stale_foreign_s=1000))
+    assert [stale("door", False), stale("attic", True), stale("pot", True), stale("kettle", False)] == [
+        172800, 90, 60, 1000,
+    ]  # fmt: skip
+    for text, rule in (("door=soon", "'soon' is not a time"), ("Door=2d", "device")):
+        with pytest.raises(SettingsError, match=rule):
+            stale_of(Settings(stale_devices=text))
 
 
 def test_the_decimals_of_a_sensor_do_not_jump() -> None:

@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from pinloop.cli import main
-from pinloop.durations import Duration, text_of
+from pinloop.durations import Duration
+from service.durations import text_of
 
 COLUMNS = 80
 
