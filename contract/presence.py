@@ -5,7 +5,7 @@ sensors and pins, which end up in topics, and the numbers that guard a pin.
 """
 
 from contract.errors import PayloadError
-from contract.limits import MAX_PAYLOAD_BYTES
+from contract.limits import MAX_INTEGER, MAX_PAYLOAD_BYTES
 from contract.payloads import json_of, mapping, number, text_of
 from contract.topics import is_name
 
@@ -47,7 +47,8 @@ def decode_info(payload: bytes) -> "dict[str, object]":
                 raise PayloadError("info." + part, name, "is not a name: 1 to 32 of a-z 0-9 _, first a letter", "name")
             key = "info." + part + "." + name
             for field, value in mapping(declared, key).items():
-                if part == "pins" and field in PIN_NUMBERS:
-                    number(value, key + "." + field)
+                if part == "pins" and field in PIN_NUMBERS and abs(number(value, key + "." + field)) > MAX_INTEGER:
+                    # A float may be: whoever makes a whole number of it has one that no database takes.
+                    raise PayloadError(key + "." + field, value, "is beyond 2**53", "number")
         info[part] = names
     return info

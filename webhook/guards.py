@@ -48,6 +48,8 @@ QUIET = "quiet"
 GUARDS = (MIN_ON, MIN_OFF, MAX_ON, MAX_SWITCHES, EXCLUSIVE, QUIET)
 
 HOUR_S = 3600
+# Longer than this is for ever; a time that is further away has no date.
+_LONGEST_S = 10 * 365 * 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,6 @@ def limits_declared(declared: Mapping[str, object]) -> Limits:
 
     def seconds(key: str) -> float:
         value = declared.get(key, 0)
-        return max(0.0, float(value)) if isinstance(value, int | float) else 0.0
+        return min(max(0.0, float(value)), _LONGEST_S) if isinstance(value, int | float) else 0.0
 
     return Limits(seconds(MIN_ON), seconds(MIN_OFF), seconds(MAX_ON), int(seconds(MAX_SWITCHES)))

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from contract.commands import RELEASED, State, decode_state
 from contract.errors import ContractError
+from contract.limits import MAX_INTEGER
 from contract.payloads import number
 from contract.presence import ONLINE, decode_info, decode_status
 from contract.topics import INFO, PIN_SET, PIN_STATE, STATUS, Topics
@@ -119,9 +120,9 @@ class Observed:
         return None if safe is None else self._declared(pin, "default", safe)
 
     def reported_seq(self, pin: Pin) -> int:
-        """Return the `seq` that the pin followed last, 0 for none."""
+        """Return the `seq` that the pin followed last, 0 for none, and for one that leaves no room for greater ones."""
         reported = self.reported.get(pin)
-        return reported.seq if reported else 0
+        return reported.seq if reported and reported.seq < MAX_INTEGER // 2 else 0
 
     def _declared(self, pin: Pin, key: str, otherwise: float) -> float | None:
         declared = self.pins.get(pin[0], {}).get(pin[1])
