@@ -39,12 +39,17 @@ ITEMS = Counter("listener_gateway_items_total", "Items of gateways: stored, unkn
 
 Answer = tuple[int, dict[str, Any]]
 
+_NOBODY = (
+    "no gateway is declared: `pinloop gateway add ID --device NAME` writes one into inputs.toml and prints its token;"
+    " then restart the listener (its setting inputs_path names the file)"
+)
+
 
 class GatewayApi:
     """The WSGI application.
 
     Args:
-        gateways: who may post.
+        gateways: who may post; nobody: each request is told how one is declared.
         handover: the way to the store.
     """
 
@@ -79,6 +84,8 @@ class GatewayApi:
         path = environ["PATH_INFO"].rstrip("/")
         if path not in ("/telemetry", "/device"):
             return 404, {"error": "there is POST /telemetry and POST /device"}
+        if not self._gateways:
+            return 404, {"error": _NOBODY}
         if environ["REQUEST_METHOD"] != "POST":
             return 405, {"error": "only POST"}
         account = holder(self._gateways, _token(environ.get("HTTP_AUTHORIZATION", "")))

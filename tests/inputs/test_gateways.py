@@ -237,3 +237,15 @@ def test_an_item_is_sorted_by_its_name() -> None:
     """Pure: the same everywhere."""
     found = sort(single_of(b'{"name":"aa:bb","x":1}'), GATEWAYS[0])
     assert (found.known, found.stored) == ({"bed-1": [{"name": "aa:bb", "x": 1}]}, 1)
+
+
+def test_a_listener_without_gateways_says_how_one_is_declared() -> None:
+    """A newcomer's first POST: 404 with the command and the setting, whatever the token."""
+    nobody = Desk()
+    nobody.app = GatewayApi((), Handover(nobody.queue))
+    for path in ("/telemetry", "/device"):
+        status, said = nobody.post(batch(), path)
+        assert status == 404
+        assert "pinloop gateway add" in said["error"]
+        assert "inputs_path" in said["error"]
+    assert "POST /telemetry" in nobody.post(batch(), "/elsewhere")[1]["error"]
