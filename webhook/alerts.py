@@ -19,13 +19,11 @@ from webhook.claims import Claims, Result
 from webhook.commands import PinCommand
 from webhook.database import Database
 from webhook.dialects import IGNORED, Body, decode
-from webhook.problems import Refusal
 from webhook.publisher import Publisher, Sent
 from webhook.together import Together
 
 __all__ = ["Alerts"]
 
-_MOST_ALERTS = 20_000  # of one body; a second of work
 _PUBACK_S = 2.0  # the longest wait for the broker
 _MOST_TRUNCATED = 1_000_000  # what a sender says is not always a number that can be counted
 
@@ -71,14 +69,11 @@ class Alerts:
         """Act on a body and return the answer to its sender.
 
         Raises:
-            ContractError: it is not JSON, or none of the dialects.
-            Refusal: it holds too many alerts.
+            ContractError: it is not JSON, none of the dialects, or holds too many alerts.
             sqlite3.Error: it could not be committed; nothing was done.
         """
         now_s = time.time()
         decoded = decode(body, now_s, self._legacy_actuate)
-        if len(decoded.notifications) > _MOST_ALERTS:
-            raise Refusal(413, "alerts", f"alerts: are {len(decoded.notifications)}, more than {_MOST_ALERTS}")
         taken = self._together.ask(_Asked(decoded, now_s))
         answer: dict[str, Any] = {
             "ok": True,

@@ -42,6 +42,7 @@ IGNORED = "ignored"
 # Grafana sends these as firing alerts that carry the rule's own labels, `actuate` too.
 _NOT_CONDITIONS = ("DatasourceNoData", "DatasourceError", "TestAlert")
 _MAX_FINGERPRINT_CHARS = 64
+_MOST_ALERTS = 20_000  # of one body; a second of work
 _LEGACY_STATES = {"alerting": FIRING, "ok": RESOLVED, "no_data": UNKNOWN, "paused": UNKNOWN}
 
 
@@ -102,7 +103,7 @@ class RawAlert(msgspec.Struct):
     startsAt: str  # noqa: N815
     labels: dict[str, str | None] | None = None
     annotations: dict[str, Any] | None = None
-    fingerprint: str = ""
+    fingerprint: str | None = ""
 
 
 _ROOT = msgspec.json.Decoder(_Root)
@@ -118,7 +119,8 @@ def decode(body: bytes, received_s: float, legacy_actuate: str = "") -> Body:
         legacy_actuate: the targets of a legacy body without a tag `actuate`, "" for none.
 
     Raises:
-        ContractError: not JSON (reason "json"), or none of the three dialects (reason "dialect").
+        ContractError: not JSON (reason "json"), none of the three dialects (reason "dialect"), or too many alerts
+            (reason "alerts").
 
     Sources: Grafana 13 and Prometheus Alertmanager 0.34 webhook bodies; Grafana 8 "webhook" notification channel.
     """
@@ -130,6 +132,8 @@ def decode(body: bytes, received_s: float, legacy_actuate: str = "") -> Body:
         raise ContractError("body", body[:60], "is not JSON", "json") from None
     version = str(root.version)
     if root.alerts is not None or version in ("1", "4"):  # Go may write an empty list as null
+        if len(root.alerts or ()) > _MOST_ALERTS:  # before any of them becomes a kilobyte of objects
+            raise ContractError("alerts", len(root.alerts or ()), f"are more than {_MOST_ALERTS}", "alerts")
         dialect = "alertmanager" if version == "4" else "grafana"
         sender = sender_of(dialect, root.externalURL, root.orgId)
         return Body(dialect, list(_each(root.alerts or (), received_s, sender)), root.truncatedAlerts or 0)
@@ -178,7 +182,7 @@ def notification_of(alert: RawAlert, labels: dict[str, str], received_s: float, 
     elif status == RESOLVED and annotations.get("grafana_state_reason"):
         # MissingSeries, NoData, Error, Paused, RuleDeleted, Updated: the condition was not seen to end.
         status, reason = UNKNOWN, annotations["grafana_state_reason"]
-    fingerprint = alert.fingerprint
+    fingerprint = alert.fingerprint or ""
     if not 0 < len(fingerprint) <= _MAX_FINGERPRINT_CHARS:
         fingerprint = _derived(labels)
     return Notification(

@@ -47,6 +47,8 @@ def answer_to(error: Exception, request: Request, body_max_bytes: int) -> Respon
     match error:
         case Refusal():
             return _answer(error.status, error.reason, str(error), error.headers)
+        case ContractError(reason="alerts"):
+            return _answer(413, error.reason, str(error))
         case ContractError():
             return _answer(404 if isinstance(error, TopicError) else 400, error.reason, str(error))
         case sqlite3.Error():

@@ -2,12 +2,14 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contract.errors import ContractError
 from tests.webhook.desk import NOW_S
 from tests.webhook.world import World, simulated
 from webhook.dialects import decode
@@ -55,6 +57,17 @@ def test_ten_thousand_alerts_in_one_body_are_taken_in_whole(world: World) -> Non
 def test_a_body_of_ten_thousand_alerts_is_within_the_limit() -> None:
     """With the default of `body_max_bytes`."""
     assert len(body(10_000)) < Settings().body_max_bytes
+
+
+def test_a_body_of_too_many_alerts_is_refused_before_it_takes_memory() -> None:
+    """Two million of nothing fit into 4 MB: made into alerts they would be a gigabyte."""
+    most = b'{"alerts":[' + b",".join([b"1"] * 20_000) + b"]}"
+    assert len(decode(most, NOW_S).notifications) == 20_000
+    started_s = time.monotonic()
+    with pytest.raises(ContractError, match="2000000 are more than 20000") as refused:
+        decode(b'{"alerts":[' + b",".join([b"1"] * 2_000_000) + b"]}", NOW_S)
+    assert refused.value.reason == "alerts"
+    assert time.monotonic() - started_s < 3  # 0.3 s; 10 s with all of them
 
 
 def test_replicas_that_all_notify_make_one_command(world: World) -> None:
@@ -110,6 +123,7 @@ def test_a_reason_while_it_fires_changes_nothing() -> None:
         {"annotations": {"summary": None, "number": 5}},
         {"labels": {"alertname": "Too warm", "actuate": "bed-0/fan=1", "empty": None}},
         {"endsAt": None, "generatorURL": None, "silenceURL": 7},
+        {"fingerprint": None},
     ],
     ids=str,
 )
