@@ -25,6 +25,7 @@ __all__ = [
     "make_authority",
     "make_server",
     "names_in",
+    "openssl",
     "renewed",
     "split_names",
     "why_renew",
@@ -180,7 +181,7 @@ def ends(text: str) -> datetime:
     Raises:
         CertificateError: `openssl` is missing or cannot read it.
     """
-    said = _openssl("x509", "-noout", "-enddate", text=certificate_of(text))
+    said = openssl("x509", "-noout", "-enddate", text=certificate_of(text))
     return datetime.strptime(said.strip(), "notAfter=%b %d %H:%M:%S %Y GMT").replace(tzinfo=UTC)
 
 
@@ -190,7 +191,7 @@ def names_in(text: str) -> list[str]:
     Raises:
         CertificateError: `openssl` is missing or cannot read it.
     """
-    said = _openssl("x509", "-noout", "-ext", "subjectAltName", text=certificate_of(text))
+    said = openssl("x509", "-noout", "-ext", "subjectAltName", text=certificate_of(text))
     found = re.findall(r"(?:DNS|IP Address):([^,\s]+)", said)
     return [_address(name) or name for name in found]
 
@@ -207,8 +208,8 @@ def _new_request(place: Path, subject: str, names: str) -> str:
     """Make a key and a request for a certificate in the folder `place`; return the key."""
     (place / "config").write_text(_CONFIG.format(names=names or "DNS:none"), encoding="ascii")
     (place / "issued").touch()
-    _openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "key", place=place)
-    _openssl("req", "-new", "-config", "config", "-key", "key", "-subj", f"/CN={subject}", "-out", "wish", place=place)
+    openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "key", place=place)
+    openssl("req", "-new", "-config", "config", "-key", "key", "-subj", f"/CN={subject}", "-out", "wish", place=place)
     return (place / "key").read_text(encoding="ascii")
 
 
@@ -218,7 +219,7 @@ def _signed(place: Path, extensions: str, last: datetime, *signer: str) -> str:
     key = "authority" if "authority" in signer else "key"
     days = ("-startdate", _BEGINS, "-enddate", f"{last:%Y%m%d%H%M%SZ}")
     words = ("-batch", "-notext", "-config", "config", "-extensions", extensions, "-in", "wish", "-out", "made")
-    _openssl("ca", *words, *days, "-keyfile", key, *signer, place=place)
+    openssl("ca", *words, *days, "-keyfile", key, *signer, place=place)
     return (place / "made").read_text(encoding="ascii")
 
 
@@ -227,13 +228,18 @@ def _is_signed_by(authority: str, server: str) -> bool:
         (Path(folder) / "authority").write_text(certificate_of(authority), encoding="ascii")
         words = ("-x509_strict", "-no_check_time", "-purpose", "sslserver", "-CAfile", "authority")
         try:
-            _openssl("verify", *words, place=Path(folder), text=certificate_of(server))
+            openssl("verify", *words, place=Path(folder), text=certificate_of(server))
         except CertificateError:
             return False
     return True
 
 
-def _openssl(*words: str, place: Path | None = None, text: str = "") -> str:
+def openssl(*words: str, place: Path | None = None, text: str = "") -> str:
+    """Run `openssl WORDS` in the folder `place` with `text` as its input; return what it prints.
+
+    Raises:
+        CertificateError: it is missing or fails.
+    """
     try:
         done = subprocess.run(["openssl", *words], cwd=place, input=text, capture_output=True, text=True, check=False)
     except FileNotFoundError:

@@ -30,6 +30,7 @@ from pinloop.certificates import (
     renewed,
     split_names,
 )
+from pinloop.grafana_token import GRAFANA_USER, make_token
 from pinloop.secrets import ALPHABET, read_or_make, write_file
 from pinloop.store_tokens import StoreTokenError, scoped_tokens
 from service.document import DocumentError
@@ -75,11 +76,11 @@ class Secret:
 
 SECRETS = (
     Secret("console_password", ("hub",), "console; user `owner` for the API"),
-    Secret("grafana_password", ("grafana", "webhook"), "Grafana, user `admin` (at its first start)"),
+    Secret("grafana_password", ("grafana",), "Grafana, user `admin` (at its first start)"),
     Secret("influxdb_password", ("influxdb",), "InfluxDB, user `admin` (at its first start)"),
     Secret("operator_password", ("webhook", "hub"), "webhook, user `operator`"),
     Secret("alert_password", ("webhook", "rules", "grafana"), "webhook, user `alerts`: may post alerts only"),
-    Secret("hmac_key", ("webhook", "grafana"), "signs Grafana's notices", 43),
+    Secret("hmac_key", ("webhook", "rules", "grafana"), "signs what Grafana and rules post to the webhook", 43),
     Secret("influxdb_token", ("influxdb",), "InfluxDB, operator token: no service has it", 43),
     Secret("grafana_secret_key", ("grafana",), "encrypts what Grafana keeps", 43),
     *(
@@ -91,6 +92,9 @@ SECRETS = (
 # Made by InfluxDB, not here: it says them once, and keeps only their hashes.
 _WRITE_TOKEN = Secret("store_write_token", ("listener",), "InfluxDB: reads and writes the readings")
 _READ_TOKEN = Secret("store_read_token", ("hub", "grafana"), "InfluxDB: reads the readings")
+# Two halves of one thing: made together.
+_GRAFANA_TOKEN = Secret("grafana_token", ("webhook",), f"Grafana, user `{GRAFANA_USER}`: a Viewer, for the webhook")
+_GRAFANA_KEY = Secret("grafana_token_key", ("grafana",), "")
 
 
 class SetupError(Exception):
@@ -143,6 +147,7 @@ class Secrets:
         for device in DEMO_DEVICES:
             self._place("devices", device, self._make(self.owner / "devices" / device) + "\n")
         self._make(self.owner / "devices" / DOCTOR_DEVICE)
+        self._make_grafana_token()
         self.update_broker()
         self.update_certificate(datetime.now(UTC))
 
@@ -209,7 +214,7 @@ class Secrets:
 
     def shown(self) -> Iterator[tuple[str, str, str]]:
         """Return (name, value, what it opens) of everything there is."""
-        for secret in (*SECRETS, _WRITE_TOKEN, _READ_TOKEN):
+        for secret in (*SECRETS, _WRITE_TOKEN, _READ_TOKEN, _GRAFANA_TOKEN):
             if (self.owner / secret.name).exists():
                 yield secret.name, _read(self.owner / secret.name), secret.about
         for device in sorted((self.owner / "devices").glob("[!.]*")):
@@ -231,9 +236,24 @@ class Secrets:
             raise SetupError(f"{path}: {rule}; put another there, or delete it and a new one is made")
         return secret
 
+    def _make_grafana_token(self) -> None:
+        """Make the webhook's token for Grafana and its key, unless both are there; hand them out.
+
+        A token of a service account that the owner put in its place stays, too.
+        """
+        files = [self.owner / secret.name for secret in (_GRAFANA_TOKEN, _GRAFANA_KEY)]
+        if not all(path.exists() for path in files):
+            for path, text in zip(files, make_token(), strict=True):
+                write_file(path, text.strip() + "\n")
+        for secret, path in zip((_GRAFANA_TOKEN, _GRAFANA_KEY), files, strict=True):
+            self._hand_out(secret, _read(path))
+
     def _hand_out(self, secret: Secret, value: str) -> None:
         for holder in secret.holders:
             self._place(holder, secret.name, value + "\n")
+        # Who held it once, in an earlier version, does not any more.
+        for holder in UIDS.keys() - {*secret.holders, "devices"}:
+            (self.folder / holder / secret.name).unlink(missing_ok=True)
 
     def _place(self, holder: str, name: str, text: str) -> None:
         """Write a holder's file unless it is there already with that text and owner."""

@@ -21,7 +21,7 @@ STACK: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = STACK["services"]
 ONE_SHOTS = {"setup", "store-setup"}
 # Secrets of what stands outside of the stack, or in the place of another secret.
-NOT_OF_THE_STACK = {"grafana_token", "alertmanager_password", "second_store_tokens", "datadog_api_key"}
+NOT_OF_THE_STACK = {"grafana_password", "alertmanager_password", "second_store_tokens", "datadog_api_key"}
 OWN = ("listener", "rules", "webhook", "hub")
 IMAGES = {"eclipse-mosquitto:2.1.2-alpine", "influxdb:2.9.1-alpine", "grafana/grafana:13.1.2"}
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
