@@ -24,6 +24,7 @@ from service.health import Health
 from service.http import HttpServer
 from service.mqtt import Message, Session
 from service.settings import load
+from service.signing import Signer
 from service.stop import stop_on_signals
 from service.usage import version
 
@@ -62,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
             settings.webhook_password,
             lambda alerts: runner.delivered(alerts),
             lambda alerts: runner.stale(alerts),
+            Signer(settings.hmac_key, settings.hmac_timestamp_header) if settings.hmac_key else None,
         )
         runner = Runner(rulebook.rules, state, poster.put, settings.reassert_s)
 

@@ -19,6 +19,7 @@ from rules import metrics
 from rules.alerts import Alert, body
 from rules.evaluate import FIRING
 from service import logs
+from service.signing import Signer
 
 __all__ = ["Poster"]
 
@@ -50,6 +51,7 @@ class Poster:
         user, password: for Basic auth; with an empty password none is sent.
         on_delivered: called on the poster's thread with the alerts that the webhook took.
         on_stale: called on it with those that fire, and of which the webhook knows a later word.
+        signer: signs each request; None: none is signed.
         clock: seconds that never jump.
     """
 
@@ -60,6 +62,7 @@ class Poster:
         password: str,
         on_delivered: Callable[[Sequence[Alert]], None],
         on_stale: Callable[[Sequence[Alert]], None],
+        signer: Signer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.problem: str | None = None
@@ -73,6 +76,7 @@ class Poster:
             self._headers["Authorization"] = f"Basic {credentials}"
         self._on_delivered = on_delivered
         self._on_stale = on_stale
+        self._signer = signer
         self._clock = clock
         self._log = logs.get("poster")
         self._wake = threading.Condition()
@@ -129,8 +133,10 @@ class Poster:
     def _send(self, batch: dict[str, tuple[Alert, float]]) -> bool:
         """Post one body; return whether it is done with (taken, or refused for good)."""
         alerts = [alert for alert, _ in batch.values()]
+        said = body(alerts)
+        signed = self._signer.headers(said) if self._signer else {}
         try:
-            answer = self._pool.urlopen("POST", self._path, body=body(alerts), headers=self._headers)
+            answer = self._pool.urlopen("POST", self._path, body=said, headers={**self._headers, **signed})
             status, text = answer.status, answer.data
         except (urllib3.exceptions.HTTPError, OSError) as error:
             self._failed(f"cannot be reached ({error})", len(batch))

@@ -46,7 +46,8 @@ class Target:
         mode: "local" or "stack".
         mqtt: where the broker is, without a user.
         services: service -> its address; empty when no instance runs.
-        passwords: broker users, `console`, `alerts`, `operator`, `grafana`, as far as they are known.
+        passwords: broker users, `console`, `alerts`, `operator`, `grafana`, and the key that signs alerts, `hmac`, as
+            far as they are known.
         unreadable: what of them could not be read, and why.
         store: where the points are; its token reads.
         write_token: InfluxDB token that writes, "" for none.
@@ -95,6 +96,7 @@ def local_target(data: Path) -> Target:
         pass  # the check `instance` tells it
     mqtt = facts.get("mqtt", {})
     files = {name: layout.password(name) for name in (*SERVICE_USERS, DOCTOR_DEVICE, *_OPENERS)}
+    files["hmac"] = layout.hmac_key
     passwords, unreadable = _read_all(files)
     folder = data if data.is_dir() else data.absolute().parent
     return Target(
@@ -134,7 +136,7 @@ def stack_target(environ: Mapping[str, str] = os.environ) -> Target:
     files = {user: owner / f"mqtt_{user.removeprefix('svc.')}" for user in SERVICE_USERS}
     files |= {DOCTOR_DEVICE: owner / "devices" / DOCTOR_DEVICE, "console": owner / "console_password"}
     files |= {"alerts": owner / "alert_password", "operator": owner / "operator_password"}
-    files |= {"grafana": owner / "grafana_password", "read": owner / "store_read_token"}
+    files |= {"hmac": owner / "hmac_key", "grafana": owner / "grafana_password", "read": owner / "store_read_token"}
     passwords, unreadable = _read_all({**files, "write": owner / "store_write_token"})
     return Target(
         "stack",

@@ -95,6 +95,11 @@ class Layout:
         """Describes the running instance to other `pinloop` commands; gone when it stops."""
         return self.data / "running.json"
 
+    @property
+    def hmac_key(self) -> Path:
+        """Return the file with the key that signs what rules post."""
+        return self.secrets / "hmac_key"
+
     def password(self, user: str) -> Path:
         """Return the file with the password of a broker user, `console`, `alerts` or `operator`."""
         return self.secrets / f"{user}.password"

@@ -48,6 +48,7 @@ def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None, g
     webhook_url = f"http://127.0.0.1:{ports.webhook}"
     operator_file = str(layout.password("operator").resolve())
     alerts_file = str(layout.password("alerts").resolve())
+    key_file = str(layout.hmac_key.resolve())
     return [
         broker,
         _service(
@@ -61,6 +62,7 @@ def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None, g
                 "PINLOOP_WEBHOOK_PINS_PATH": str(layout.pins.resolve()) if layout.pins.exists() else "",
                 "PINLOOP_WEBHOOK_ALERT_PASSWORD_FILE": alerts_file,
                 "PINLOOP_WEBHOOK_OPERATOR_PASSWORD_FILE": operator_file,
+                "PINLOOP_WEBHOOK_HMAC_KEY_FILE": key_file,
                 "PINLOOP_WEBHOOK_TOKENS_PATH": str(layout.tokens.resolve()),
             },
         ),
@@ -89,6 +91,7 @@ def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None, g
                 "PINLOOP_RULES_ENGINES": "stream,grafana",  # no Grafana here: every rule is evaluated by us
                 "PINLOOP_RULES_WEBHOOK_URL": webhook_url + "/alert",
                 "PINLOOP_RULES_WEBHOOK_PASSWORD_FILE": alerts_file,
+                "PINLOOP_RULES_HMAC_KEY_FILE": key_file,
             },
             _STOP_RULES,
         ),

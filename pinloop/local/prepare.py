@@ -21,7 +21,7 @@ from rules.load import load_rules
 from service.document import DocumentError
 from service.errors import SettingsError
 from webhook.foreign.model import Device
-from webhook.pin_file import read_pins
+from webhook.pin_file import load_pins
 from webhook.routes_file import load_routes
 
 __all__ = ["VIRTUAL_DEVICES", "prepare"]
@@ -52,6 +52,7 @@ def prepare(
     layout.secrets.chmod(0o700)
     for user in ("console", "alerts", "operator"):
         read_or_make(layout.password(user))
+    read_or_make(layout.hmac_key, 43)
     for path, package, sample in (
         (layout.inputs, "listener", "inputs.toml"),
         (layout.rules, "rules", "sample.yml"),
@@ -122,11 +123,12 @@ def _look_at_rules_and_pins(layout: Layout) -> None:
     """Say now what their services would say again and again, in vain."""
     try:
         load_rules(layout.rules)
-        read_pins(layout.pins)
     except RulesError as error:
         raise PinloopError(str(error), "Mend it: `pinloop rules check` says whether it is good.") from None
-    except SettingsError as error:
-        raise PinloopError(str(error), "Mend it: docs/webhook.md tells what each key means.") from None
+    try:
+        load_pins(layout.pins)
+    except DocumentError as error:
+        raise PinloopError(str(error), "Mend it: `pinloop pins check` says whether it is good.") from None
 
 
 def _device(layout: Layout, device: str, profile: str, mqtt_port: int, sweep_s: float) -> None:

@@ -120,7 +120,8 @@ def test_a_healthy_loop_has_nothing_broken(patient: Patient) -> None:
     expected = {
         "instance", "secrets", "broker", "broker strangers", "broker rights", "broker round trip", "broker database",
         "listener", "rules", "webhook", "hub", "clocks", "versions", "store", "claims database", "rules state",
-        "rules file", "webhook user operator", "webhook user alerts", "webhook strangers", "console password",
+        "rules file", "webhook user operator", "webhook user alerts", "webhook signature", "webhook strangers",
+        "console password",
         "devices", "pins", "one of each", "disk", "programs", "micropython",
     }  # fmt: skip
     assert expected <= findings.keys()
@@ -219,6 +220,17 @@ def test_a_wrong_password_in_the_secrets_is_found(patient: Patient, user: str, c
         assert patient.broken(check, saw, "put").keys() == {check}
     finally:
         path.write_text(right)
+
+
+@pytest.mark.loop
+def test_a_wrong_key_in_the_secrets_is_found(patient: Patient) -> None:
+    """The password alone would be let in by default, but whoever signs must sign right."""
+    right = patient.layout.hmac_key.read_text()
+    patient.layout.hmac_key.write_text("another-key-of-this-length\n")
+    try:
+        assert patient.broken("webhook signature", "is not the signature", "put").keys() == {"webhook signature"}
+    finally:
+        patient.layout.hmac_key.write_text(right)
 
 
 @pytest.mark.loop
@@ -330,6 +342,7 @@ def test_the_stack_is_asked_by_variables_and_its_secrets_folder(patient: Patient
     }
     for name, ours in names.items():
         shutil.copy(patient.layout.password(ours), owner / name)
+    shutil.copy(patient.layout.hmac_key, owner / "hmac_key")
     for name in ("store_read_token", "store_write_token", "grafana_password"):
         (owner / name).write_text("a-token\n")
     env = {

@@ -81,6 +81,28 @@ def test_what_the_screen_counts_is_what_the_services_measure(up: Child, options:
             assert f"# TYPE {metric} " in metrics, f"{part} has no {metric}"
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("alert_auth", ["hmac", "both"])
+def test_rules_get_in_where_senders_must_sign(
+    spawn: Callable[..., Child], options: list[str], tmp_path: Path, alert_auth: str
+):
+    """Nobody has to do more than to ask for it: `up` makes the key and hands it to both."""
+    rules = tmp_path / "rules.yml"
+    rules.write_text("version: 1\nrules:\n  - name: always\n    when: pot >= 0\n    then: [lights/red = 1]\n")
+    env = {"PINLOOP_WEBHOOK_ALERT_AUTH": alert_auth}
+    spawn(["python", "-m", "pinloop", "up", *options, "--rules", str(rules)], name="up", env=env)
+    metrics = f"http://127.0.0.1:{options[options.index('--rules-port') + 1]}/metrics"
+
+    def delivered() -> bool:
+        try:
+            with urllib.request.urlopen(metrics, timeout=5) as answer:
+                return 'rules_notifications_total{outcome="delivered"} 1' in answer.read().decode()
+        except OSError:
+            return False
+
+    until(delivered, 30, "the webhook took the alert")
+
+
 def test_a_second_start_keeps_the_readings_and_the_passwords(
     up: Child, spawn: Callable[..., Child], options: list[str], tmp_path: Path
 ):

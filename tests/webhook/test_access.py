@@ -10,11 +10,12 @@ import pytest
 from werkzeug.datastructures import Headers
 from werkzeug.security import generate_password_hash
 
+from service.signing import sign
 from webhook.access import basic
 from webhook.access.basic import BasicUsers, Busy
 from webhook.access.replays import Full, Replays
 from webhook.access.scopes import ACTUATE, ADMIN, ALERT, READ
-from webhook.access.signature import HEADERS, Signatures, sign
+from webhook.access.signature import HEADERS, Signatures
 from webhook.access.throttle import Throttle, address_of
 from webhook.access.tokens import TokenError, Tokens, create, listed, revoke
 from webhook.problems import Refusal

@@ -8,13 +8,14 @@ from flask import Flask
 from werkzeug.security import generate_password_hash
 
 from service.errors import SettingsError
+from service.signing import sign
 from tests.webhook.test_access import CHEAP, STAMP, Clock
 from webhook.access.basic import BasicUsers
 from webhook.access.guard import ALERT_AUTH, ALERTS, ANY, BASIC, BOTH, HMAC, OPERATOR, Guard, caller
 from webhook.access.replays import Replays
 from webhook.access.scopes import ACTUATE, ADMIN, ALERT, READ
 from webhook.access.settings import AccessSettings, require_access
-from webhook.access.signature import HEADERS, Signatures, sign
+from webhook.access.signature import HEADERS, Signatures
 from webhook.access.throttle import Throttle
 from webhook.access.tokens import Tokens, create, revoke
 from webhook.api.app import make_app

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
+from service.signing import sign
 from tests.support.broker import Client
 from tests.support.wait import until
 from tests.webhook.conftest import PASSWORDS
-from webhook.access.signature import HEADERS, sign
+from webhook.access.signature import HEADERS
 
 KEY = "0123456789abcdef"
 STAMP = "X-Grafana-Alerting-Timestamp"

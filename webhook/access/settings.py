@@ -5,6 +5,7 @@ from pathlib import Path
 
 from service.errors import SettingsError
 from service.settings import setting
+from service.signing import TIMESTAMP_HEADER
 from webhook.access.basic import check_stored
 from webhook.access.guard import ALERT_AUTH, ANY, BASIC, HMAC
 
@@ -28,7 +29,7 @@ class AccessSettings:
     )
     hmac_key: str = setting("", "Secret with which senders sign; empty: signatures are not looked at.", secret=True)
     hmac_timestamp_header: str = setting(
-        "X-Grafana-Alerting-Timestamp", "Header in which a sender that signs says the time (Grafana: timestampHeader)."
+        TIMESTAMP_HEADER, "Header in which a sender that signs says the time (Grafana: timestampHeader)."
     )
     operator_password: str = setting(
         "", "Password of the user `operator`, who may do everything else, or its hash.", secret=True

@@ -1,38 +1,29 @@
 """Signatures: HMAC-SHA256 over time and body, as Grafana 12 and later sign their notices.
 
-The sender signs `<seconds since 1970>:<body>` and sends the lowercase hex
-digest and the seconds in two headers. A signature without a time could be
+`service.signing` says what is signed. A signature without a time could be
 used for ever and is refused. A signature counts once: the same body signed
 again (by the other Grafana of a pair, or at the next repetition) carries
 another time and so another signature.
 
-Sources: Grafana's receivers, http/hmac.go; Grafana names the header
-X-Grafana-Alerting-Signature in its documentation and X-Grafana-Alert-Signature
-in its code, and has no default for the header with the time.
+Source: grafana/alerting, http/hmac.go; the header is X-Grafana-Alerting-Signature
+in its code and X-Grafana-Alert-Signature in a comment of it, so both are taken.
 """
 
-import hashlib
 import hmac
 import re
 
 from werkzeug.datastructures import Headers
 
+from service.signing import SIGNATURE_HEADER, sign
 from webhook.access.replays import Full, Replays
 from webhook.problems import Refusal
 
-__all__ = ["HEADERS", "WINDOW_S", "Signatures", "sign"]
+__all__ = ["HEADERS", "WINDOW_S", "Signatures"]
 
-HEADERS = ("X-Grafana-Alerting-Signature", "X-Grafana-Alert-Signature")
+HEADERS = (SIGNATURE_HEADER, "X-Grafana-Alert-Signature")
 WINDOW_S = 300
 _HEX = re.compile(r"[0-9a-f]{64}")
 _SECONDS = re.compile(r"[0-9]{1,12}", re.ASCII)
-
-
-def sign(key: bytes, seconds: str, body: bytes) -> bytes:
-    """Return the signature, 32 bytes."""
-    digest = hmac.new(key, seconds.encode() + b":", hashlib.sha256)
-    digest.update(body)
-    return digest.digest()
 
 
 class Signatures:
