@@ -19,6 +19,7 @@ class Settings(
     """The listener: stores what devices publish, and acknowledges it to the broker only then."""
 
     http_port: int = setting(8082, "TCP port of health and metrics; 0 takes a free one.", least=0, most=65535)
+    http_tls_port: int = setting(8442, "TCP port for HTTPS; 0 takes a free one.", least=0, most=65535)
     mqtt_reader: str = setting(
         "auto",
         "How messages are read: block (many at once, for speed), stock (paho one by one), auto: block where it goes.",

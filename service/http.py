@@ -1,5 +1,7 @@
 """The HTTP server of a service: waitress in its own thread, health endpoints beside the application.
 
+With a certificate it listens on a second port for HTTPS; both ports are one loop and one set of workers.
+
 Slow clients must not block valid ones: many connections, short time-outs
 (with waitress's defaults 100 slow connections stop everything), and an end
 to every request, however steadily its bytes drip in. What the server itself
@@ -7,6 +9,7 @@ refuses it refuses as problem details, like the application behind it.
 """
 
 import contextlib
+import functools
 import logging
 import resource
 import threading
@@ -14,57 +17,22 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import waitress.channel
 import waitress.server
-import waitress.task
 import waitress.wasyncore
 
-from service import problems
+from service import logs, problems
 from service.errors import StartError
 from service.health import PATHS, Health
+from service.http_certificate import Certificate
+from service.http_channel import Channel, TlsChannel
 from service.settings import HttpSettings
 
 __all__ = ["HttpServer"]
 
 _CONNECTION_LIMIT = 2000
 _CHANNEL_TIMEOUT_S = 10  # without a byte
-_REQUEST_TIMEOUT_S = 30  # from a request's first byte to its last
 _MAX_HEADER_BYTES = 16 * 1024
 _OTHER_DESCRIPTORS = 100  # of the process: databases, the broker, logs
-
-
-class _ErrorTask(waitress.task.ErrorTask):  # type: ignore[misc]
-    """Answers what waitress cannot read (400, 413, 431, 501) or what failed outside of the application (500)."""
-
-    def execute(self) -> None:
-        """Write the answer; runs on one of the server's threads."""
-        error = self.request.error
-        body = problems.encode(error.code, "size" if error.code == 413 else f"http_{error.code}", str(error.body))
-        self.status = f"{error.code} {error.reason}"
-        self.response_headers.append(("Content-Type", problems.MEDIA_TYPE))
-        self.set_close_on_finish()
-        self.content_length = len(body)
-        self.write(body)
-
-
-class _Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]
-    """A connection whose requests have an end."""
-
-    error_task_class = _ErrorTask
-    _since_s: float | None = None  # when the request that is being read began, time.monotonic()
-
-    def received(self, data: bytes) -> bool:
-        """Take bytes; runs on the loop's thread."""
-        taken = bool(super().received(data))
-        if self.request is None:
-            self._since_s = None
-        elif self._since_s is None:
-            self._since_s = time.monotonic()
-        return taken
-
-    def is_over(self, now_s: float) -> bool:
-        """Tell whether the request that is being read takes too long."""
-        return self._since_s is not None and now_s - self._since_s > _REQUEST_TIMEOUT_S
 
 
 class HttpServer:
@@ -94,22 +62,57 @@ class HttpServer:
         self._max_body_bytes = max_body_bytes
         self._map: dict[int, Any] = {}  # waitress's: descriptor -> whatever reads or writes it
         self._thread: threading.Thread | None = None
+        self._certificate: Certificate | None = None
+        if settings.http_tls_cert_path.name:
+            self._certificate = Certificate(settings.http_tls_cert_path, settings.http_tls_key_path)
+            health.add_warning("certificate", self._certificate.warning)
 
     def start(self) -> None:
         """Listen and serve in the background.
 
         Raises:
-            StartError: the address cannot be listened on.
+            StartError: an address cannot be listened on.
         """
-        host, port = self._settings.http_host, self._settings.http_port
+        settings, limit = self._settings, _connection_limit()
+        self._server = self._listen("http", settings.http_host, settings.http_port, limit, None)
+        if self._certificate:
+            # The network reaches this port, our own services the other: they come through when this one is flooded.
+            self._tls_server = self._listen(
+                "https", settings.http_tls_host, settings.http_tls_port, limit * 3 // 4, self._certificate
+            )
+            logs.get().info("serves HTTPS", port=self.tls_port, ends=self._certificate.ends.isoformat())
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for each request that waits for a thread
+        self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, also when the setting was 0."""
+        return _port_of(self._server)
+
+    @property
+    def tls_port(self) -> int:
+        """The port for HTTPS; there must be a certificate."""
+        return _port_of(self._tls_server)
+
+    def _listen(self, scheme: str, host: str, port: int, limit: int, certificate: Certificate | None) -> Any:
+        """Have waitress listen on one more address.
+
+        Args:
+            limit: this port takes nobody more while both together have so many connections.
+        """
+        before = set(self._map)
+        workers = self._server.task_dispatcher if certificate else None  # None: waitress makes them
         try:
-            self._server = waitress.server.create_server(
+            server = waitress.server.create_server(
                 self._dispatch,
                 map=self._map,
+                _dispatcher=workers,
                 host=host,
                 port=port,
+                url_scheme=scheme,
                 threads=self._threads,
-                connection_limit=_connection_limit(),
+                connection_limit=limit,
                 channel_timeout=_CHANNEL_TIMEOUT_S,
                 cleanup_interval=2,
                 max_request_body_size=self._max_body_bytes,
@@ -119,21 +122,13 @@ class HttpServer:
                 clear_untrusted_proxy_headers=True,
             )
         except OSError as error:
-            raise StartError(f"cannot listen on {host}:{port} ({error.strerror}); choose another --http-port") from None
-        for one in self._map.values():
-            if isinstance(one, waitress.server.BaseWSGIServer):
-                one.channel_class = _Channel
-                one.maintenance = _maintaining(one)
-        logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for each request that waits for a thread
-        self._thread = threading.Thread(target=self._server.run, name="http", daemon=True)
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        """The port that is listened on, also when the setting was 0."""
-        server = self._server
-        ports = getattr(server, "effective_listen", None) or [(server.effective_host, server.effective_port)]
-        return int(ports[0][1])
+            flag = "--http-port" if scheme == "http" else "--http-tls-port"
+            raise StartError(f"cannot listen on {host}:{port} ({error.strerror}); choose another {flag}") from None
+        for descriptor, one in self._map.items():
+            if descriptor not in before and isinstance(one, waitress.server.BaseWSGIServer):
+                one.channel_class = functools.partial(TlsChannel, certificate) if certificate else Channel
+                one.maintenance = _maintaining(one, certificate)
+        return server
 
     def stop(self) -> None:
         """Stop listening; requests that are being worked on get 5 s to end."""
@@ -159,12 +154,19 @@ class HttpServer:
         return answer
 
 
-def _maintaining(server: Any) -> Callable[[float], None]:
+def _port_of(server: Any) -> int:
+    ports = getattr(server, "effective_listen", None) or [(server.effective_host, server.effective_port)]
+    return int(ports[0][1])
+
+
+def _maintaining(server: Any, certificate: Certificate | None) -> Callable[[float], None]:
     """Return what the loop calls each cleanup interval: waitress's own, and the end of requests that take too long."""
     silent_ones = server.maintenance
 
     def maintain(now_s: float) -> None:
         silent_ones(now_s)
+        if certificate:
+            certificate.look()
         for channel in server.active_channels.values():
             if channel.is_over(time.monotonic()):
                 channel.will_close = True

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from service.errors import SettingsError
 from service.tls import trusting
+from service.tls_serving import serving
 from service.usage import help_text, version
 
 __all__ = ["Declared", "HttpSettings", "LogSettings", "MqttSettings", "declared", "load", "read", "setting"]
@@ -67,8 +68,15 @@ def setting(
     return field(default=default, metadata=metadata, repr=not secret)
 
 
+class _Checked:
+    """What the shared settings have in common, so that each of them looks at its own files."""
+
+    def __post_init__(self) -> None:
+        """Nothing is left to look at."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class MqttSettings:
+class MqttSettings(_Checked):
     """How a service reaches the broker."""
 
     mqtt_host: str = setting("127.0.0.1", "Host name or address of the MQTT broker.")
@@ -85,16 +93,37 @@ class MqttSettings:
         Raises:
             SettingsError: it cannot be used.
         """
+        super().__post_init__()
         if self.mqtt_ca_path.name:
             trusting(self.mqtt_ca_path)
 
 
 @dataclass(frozen=True, kw_only=True)
-class HttpSettings:
-    """Where a service listens for HTTP."""
+class HttpSettings(_Checked):
+    """Where a service listens for HTTP and, with a certificate, for HTTPS as well."""
 
     http_host: str = setting("127.0.0.1", "Address to listen on; 0.0.0.0 for every interface.")
     http_port: int = setting(8080, "TCP port to listen on; 0 takes a free one.", least=0, most=65535)
+    http_tls_cert_path: Path = setting(
+        Path(), "Certificate (chain, PEM) of the HTTPS port; empty: there is no such port."
+    )
+    http_tls_key_path: Path = setting(Path(), "Its private key (PEM); empty: it is in the certificate's file.")
+    http_tls_host: str = setting("0.0.0.0", "Address to listen on for HTTPS; 0.0.0.0 for every interface.")  # noqa: S104
+    http_tls_port: int = setting(8440, "TCP port for HTTPS; 0 takes a free one.", least=0, most=65535)
+
+    def __post_init__(self) -> None:
+        """Look at the certificate and its key before anything is started.
+
+        Raises:
+            SettingsError: they cannot be used.
+        """
+        super().__post_init__()
+        if self.http_tls_cert_path.name:
+            serving(self.http_tls_cert_path, self.http_tls_key_path)
+        elif self.http_tls_key_path.name:
+            raise SettingsError(
+                f"--http-tls-key-path: {str(self.http_tls_key_path)!r} needs the certificate: --http-tls-cert-path"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

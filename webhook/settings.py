@@ -23,6 +23,7 @@ class Settings(AccessSettings, MqttSettings, HttpSettings, LogSettings):
     """Takes alerts in, keeps claims on pins, and sends the commands that follow."""
 
     http_port: int = setting(8081, "TCP port to listen on; 0 takes a free one.", least=0, most=65535)
+    http_tls_port: int = setting(8441, "TCP port for HTTPS; 0 takes a free one.", least=0, most=65535)
     claims_path: Path = setting(Path("data/claims.db"), "The claims database (SQLite).")
     ttl_s: int = setting(
         DEFAULT_TTL_S, "Lease of a command in seconds; renewed after a third of it.", least=1, most=MAX_TTL_S
@@ -83,7 +84,7 @@ def require(settings: Settings) -> None:
 
 
 def preferences_of(text: str, configured: Mapping[Pin, PinConfig] | None = None) -> dict[Pin, str]:
-    """Return pin -> preference from `device/pin=preference,...`, and from the pins file.
+    """Return pin -> preference from `device/pin=preference,...` (the setting), and from the pins file.
 
     Raises:
         SettingsError: a part is outside that grammar, or both name a pin.

@@ -115,7 +115,7 @@ def test_a_client_that_keeps_its_connection_does_not_hold_up_the_stop(health: He
 
 def test_a_request_whose_bytes_drip_in_ends(server: HttpServer, monkeypatch: pytest.MonkeyPatch):
     """A byte now and then keeps a connection from being idle, and must not keep it for ever."""
-    monkeypatch.setattr("service.http._REQUEST_TIMEOUT_S", 1)
+    monkeypatch.setattr("service.http_channel._REQUEST_TIMEOUT_S", 1)
     with socket.create_connection(("127.0.0.1", server.port), 5) as slow:
         slow.sendall(b"GET /healthz HTTP/1.1\r\nX: ")
         began_s = time.monotonic()
