@@ -12,6 +12,7 @@ STATUS = "status"
 INFO = "info"
 READING = "reading/+"
 READINGS = "readings"
+RELAYED = "relayed"
 PIN_SET = "pin/+/set"
 PIN_STATE = "pin/+/state"
 CMD = "cmd"
@@ -20,7 +21,7 @@ CONFIG_STATE = "config/state"
 OTA = "ota"
 LOG = "log"
 
-KINDS = (STATUS, INFO, READING, READINGS, PIN_SET, PIN_STATE, CMD, CONFIG_SET, CONFIG_STATE, OTA, LOG)
+KINDS = (STATUS, INFO, READING, READINGS, RELAYED, PIN_SET, PIN_STATE, CMD, CONFIG_SET, CONFIG_STATE, OTA, LOG)
 
 _LOWER = "abcdefghijklmnopqrstuvwxyz"
 _DIGITS = "0123456789"

@@ -12,14 +12,14 @@ from contract.commands import decode_command, decode_state
 from contract.errors import ContractError
 from contract.presence import decode_info, decode_status
 from contract.readings import Sample, decode_reading, decode_readings
-from contract.topics import INFO, PIN_SET, PIN_STATE, READING, READINGS, STATUS, Topics
+from contract.topics import INFO, PIN_SET, PIN_STATE, READING, READINGS, RELAYED, STATUS, Topics
 from hub.live import Picture
 from service.mqtt import Message, Session
 from service.settings import MqttSettings
 
 __all__ = ["Intake"]
 
-KINDS = (STATUS, INFO, READING, READINGS, PIN_SET, PIN_STATE)
+KINDS = (STATUS, INFO, READING, READINGS, RELAYED, PIN_SET, PIN_STATE)
 
 MESSAGES = Counter("hub_messages_total", "Messages taken into the picture.")
 REFUSED = Counter("hub_messages_refused_total", "Messages outside the contract.", ["reason"])
@@ -79,7 +79,7 @@ class Intake:
         elif topic.kind == PIN_STATE and payload:
             picture.state(device, topic.name, decode_state(payload), retained)
             self._on_pin()
-        elif topic.kind in (READING, READINGS) and not retained:
+        elif topic.kind in (READING, READINGS, RELAYED) and not retained:
             samples = [decode_reading(topic.name, payload)] if topic.kind == READING else decode_readings(payload)
             for sample in samples:
                 self._sample(device, sample, now_s)

@@ -1,7 +1,7 @@
 """What the store knows and the broker does not tell the hub.
 
 That is the last readings of devices that were heard of again, for a hub that has just started, and the readings of
-other firmware and of gateways, which do not pass below our own topics. Its thread also finds out whether the store
+other firmware that do not pass below our own topics. Its thread also finds out whether the store
 answers, for /readyz and the page.
 """
 

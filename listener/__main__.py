@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Sequence
 
+from contract.topics import Topics
 from inputs import load as load_inputs
 from listener.dead import DeadLetters
 from listener.decode import Decoder
@@ -16,6 +17,7 @@ from listener.intake import Intake
 from listener.poller import Poller
 from listener.polling import targets
 from listener.queue import Queue
+from listener.relay import Relay
 from listener.scrape import Scraper
 from listener.second_stores import second_stores
 from listener.settings import Settings
@@ -46,9 +48,9 @@ def main(argv: Sequence[str]) -> int:
         decoder = Decoder(settings.mqtt_prefix, settings.topics_extra, foreign(inputs))
         store = open_store(settings)
         scraper = Scraper(settings.scrape, settings.scrape_every_s, store)
-        polled = targets(inputs)
         queue = Queue(settings.queue_max_bytes)
         part = share(settings)
+        polled = targets(inputs) if part.others else []  # one of several asks the devices
         filters = part.filters(decoder.reading_filters(), decoder.other_filters())
         intake = Intake(settings, filters, queue, settings.mqtt_reader, part.name)
         spool = Spool(settings.spool_path, settings.spool_max_bytes, settings.spool_max_age_s)
@@ -75,6 +77,7 @@ def main(argv: Sequence[str]) -> int:
         batch_max_points=settings.batch_max_points,
         dedup_window=settings.dedup_window,
         slot=part.slot,
+        relay=Relay(Topics(settings.mqtt_prefix), intake.publish_all).take if polled or inputs.gateways else None,
     )
     health = Health("listener")
     health.add("broker", intake.problem)
@@ -83,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     health.add("queue", queue.problem)
     handover = Handover(queue)
     poller = Poller(polled, handover)
-    server = HttpServer(settings, health, GatewayApi(inputs.gateways, handover) if inputs.gateways else None)
+    server = HttpServer(settings, health, GatewayApi(inputs.gateways, handover))
     try:
         server.start()
     except ServiceError as error:

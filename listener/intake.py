@@ -40,3 +40,4 @@ class Intake:
         self.stop = self._session.stop
         self.problem = self._session.problem
         self.ack = self._session.ack
+        self.publish_all = self._session.publish_all

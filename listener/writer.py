@@ -8,6 +8,7 @@ points are in the store, in the spool or in the dead-letter file, never before.
 from collections.abc import Callable, Sequence
 
 from listener.assemble import Assembler
+from listener.batch import Batch
 from listener.dead import DeadLetters
 from listener.decode import Decoder
 from listener.delivery import Delivery, Stopped
@@ -28,6 +29,7 @@ class Writer:
         batch_max_points: most points in one write, but for the last message's.
         dedup_window: sample numbers per start of a device that are recognised.
         slot: of a listener that shares with others, see `Stamps`.
+        relay: gets what is delivered and acknowledged; must neither block nor raise.
     """
 
     def __init__(
@@ -41,11 +43,13 @@ class Writer:
         batch_max_points: int,
         dedup_window: int,
         slot: int = 0,
+        relay: Callable[[Batch], None] | None = None,
     ) -> None:
         self._queue = queue
         self._delivery = delivery
         self._dead = dead
         self._ack = ack
+        self._relay = relay
         self._batch_max_points = batch_max_points
         self._assembler = Assembler(dedup_window, slot)
         self._translator = Translator(decoder, self._assembler)
@@ -70,3 +74,5 @@ class Writer:
             crash_at("writer.safe")
             self._ack(taken)
             crash_at("writer.acknowledged")
+            if self._relay:
+                self._relay(batch)

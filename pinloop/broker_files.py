@@ -37,8 +37,8 @@ DOCTOR_DEVICE = "pinloop-doctor"
 
 # Who may do what, by kind of topic. "#" stands for every topic below the prefix.
 _SERVICE_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
-    "svc.listener": (("read", "#"),),
-    "svc.rules": (("read", topics.READING), ("read", topics.READINGS), ("read", topics.STATUS)),
+    "svc.listener": (("read", "#"), ("write", topics.RELAYED)),
+    "svc.rules": tuple(("read", kind) for kind in (topics.READING, topics.READINGS, topics.RELAYED, topics.STATUS)),
     "svc.webhook": (
         ("readwrite", topics.PIN_SET),
         ("read", topics.PIN_STATE),
@@ -48,7 +48,7 @@ _SERVICE_RIGHTS: dict[str, tuple[tuple[str, str], ...]] = {
     "svc.hub": (("read", "#"), ("write", topics.CMD), ("write", topics.CONFIG_SET)),
 }
 _DEVICE_READS = (topics.PIN_SET, topics.CMD, topics.CONFIG_SET)
-_DEVICE_WRITES = tuple(kind for kind in topics.KINDS if kind not in _DEVICE_READS)
+_DEVICE_WRITES = tuple(kind for kind in topics.KINDS if kind not in (*_DEVICE_READS, topics.RELAYED))
 
 
 # Who hears what other firmware publishes.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from contract.errors import ContractError
 from contract.limits import FRESH_S
 from contract.readings import Sample, decode_reading, decode_readings
-from contract.topics import READING, READINGS, Topics
+from contract.topics import READING, READINGS, RELAYED, Topics
 from inputs import Inputs
 from inputs.declared import NONE
 from inputs.facts import Readings
@@ -24,6 +24,8 @@ __all__ = ["Intake", "Reading"]
 
 
 _CLOCK_SET_S = 1577836800.0  # 2020-01-01
+# What came over HTTP was asked for, or collected by a gateway: an ISEMS node writes a line a minute into its log.
+_FRESH_RELAYED_S = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Intake:
 
     def filters(self) -> list[tuple[str, int]]:
         """Return the subscriptions, with their QoS."""
-        own = (self._topics.every(READING), self._topics.every(READINGS))
+        own = map(self._topics.every, (READING, READINGS, RELAYED))
         return [(topic, 1) for topic in (*own, *self._extra, *self._inputs.filters())]
 
     def readings(self, message: Message) -> Iterator[Reading]:
@@ -69,14 +71,14 @@ class Intake:
             metrics.IGNORED.labels("retained").inc()
             return
         try:
-            found = self._decode(message)
+            found, fresh_s = self._decode(message)
         except ContractError:
             metrics.IGNORED.labels("invalid").inc()
             return
         for device, samples in found:
-            yield from self._newest_of(device, samples)
+            yield from self._newest_of(device, samples, fresh_s)
 
-    def _newest_of(self, device: str, samples: Sequence[Sample]) -> Iterator[Reading]:
+    def _newest_of(self, device: str, samples: Sequence[Sample], fresh_s: float) -> Iterator[Reading]:
         newest: dict[str, tuple[Sample, float]] = {}
         for sample in samples:
             for sensor, value in sample.values.items():
@@ -84,28 +86,29 @@ class Intake:
         for sensor, (sample, value) in newest.items():
             if not self._is_new(device, sensor, sample):
                 metrics.IGNORED.labels("repeated").inc()
-            elif sample.age_s > FRESH_S or self._is_past(sample.t_s):
+            elif sample.age_s > fresh_s or self._is_past(sample.t_s, fresh_s):
                 metrics.IGNORED.labels("old").inc()
             else:
                 yield Reading(device, sensor, value)
 
-    def _decode(self, message: Message) -> list[tuple[str, list[Sample]]]:
-        """Return (device, its samples)."""
+    def _decode(self, message: Message) -> tuple[list[tuple[str, list[Sample]]], float]:
+        """Return (device, its samples), and how many seconds old they may be."""
         payload = bytes(message.payload)
         if message.topic in self._extra:
             device, sensor = self._extra[message.topic]
-            return [(device, [decode_reading(sensor, payload)])]
+            return [(device, [decode_reading(sensor, payload)])], FRESH_S
         if message.topic.startswith(self._topics.prefix + "/") or self._inputs.find(message.topic) is None:
             topic = self._topics.parse(message.topic)
             if topic.kind == READING:
-                return [(topic.device, [decode_reading(topic.name, payload)])]
-            return [(topic.device, decode_readings(payload))]
+                return [(topic.device, [decode_reading(topic.name, payload)])], FRESH_S
+            fresh_s = _FRESH_RELAYED_S if topic.kind == RELAYED else FRESH_S
+            return [(topic.device, decode_readings(payload))], fresh_s
         facts = self._inputs.decode(message.topic, payload)
-        return [(fact.device, fact.samples) for fact in facts if isinstance(fact, Readings)]
+        return [(fact.device, fact.samples) for fact in facts if isinstance(fact, Readings)], FRESH_S
 
-    def _is_past(self, t_s: float | None) -> bool:
+    def _is_past(self, t_s: float | None, fresh_s: float) -> bool:
         """Tell whether a device's time is long ago; one before 2020 was never set (as to the listener)."""
-        return t_s is not None and _CLOCK_SET_S <= t_s < self._wall() - FRESH_S
+        return t_s is not None and _CLOCK_SET_S <= t_s < self._wall() - fresh_s
 
     def _is_new(self, device: str, sensor: str, sample: Sample) -> bool:
         if sample.n is None or not sample.boot:

@@ -22,8 +22,8 @@ TOPICS = topics.Topics()
 DEVICE_WRITES = {"status", "info", "reading/+", "readings", "pin/+/state", "config/state", "ota", "log"}
 DEVICE_READS = {"pin/+/set", "cmd", "config/set"}
 RIGHTS = {  # user -> (kinds that it reads, kinds that it writes), of every device
-    "svc.listener": (set(topics.KINDS), set()),
-    "svc.rules": ({"reading/+", "readings", "status"}, set()),
+    "svc.listener": (set(topics.KINDS), {"relayed"}),
+    "svc.rules": ({"reading/+", "readings", "relayed", "status"}, set()),
     "svc.webhook": ({"pin/+/set", "pin/+/state", "status", "info"}, {"pin/+/set"}),
     "svc.hub": (set(topics.KINDS), {"cmd", "config/set"}),
     broker_files.HEALTH_USER: (set(), set()),
