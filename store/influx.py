@@ -30,6 +30,8 @@ _TIMEOUT_S = 10.0
 # The statuses that say something about the lines. All others (no answer, 401, 403, 404, 429, 5xx) say something about
 # the server or our settings: the same lines are good later.
 _PERMANENT = (400, 413, 422)
+# Answers 400 that are not about the lines either: of InfluxDB 2.x without `store_org`, of a proxy in front (a page).
+_NOT_THE_LINES = re.compile(r"Please provide either orgID or org$|\s*<")
 _DROPPED = re.compile(r"\bdropped=(\d+)\b")  # "partial write: ... dropped=2": 1.x with 400, 2.x with 422
 
 
@@ -145,13 +147,13 @@ def _error(
         text = _message(json.loads(text)) or text
     except ValueError:
         pass
-    dropped = _DROPPED.search(text)
+    dropped = _DROPPED.findall(text)[-1:]  # a line that is quoted before it may say anything
     return StoreError(
         f"{url}: {status} {text.strip()[:300]}",
-        permanent=permanent,
+        permanent=permanent and (status == 413 or not _NOT_THE_LINES.match(text)),
         status=status,
         retry_after_s=retry_after_s(headers),
-        dropped=int(dropped[1]) if dropped else 0,
+        dropped=int(dropped[0]) if dropped else 0,
     )
 
 

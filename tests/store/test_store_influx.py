@@ -119,6 +119,45 @@ def test_the_status_tells_permanent_from_transient(
     assert (error.permanent, error.status, error.retry_after_s) == (permanent, int(status[:3]), 7)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"code":"invalid","message":"Please provide either orgID or org"}',
+        b"<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>",
+    ],
+)
+def test_a_400_that_is_not_about_the_lines_is_transient(answering: Callable[..., InfluxStore], body: bytes) -> None:
+    """No organisation in the settings, a proxy at the address: Telegraf drops them all, here they wait."""
+    with pytest.raises(StoreError, match="either orgID or org|plain HTTP") as caught:
+        answering("400 Bad Request", body).write([GOOD])
+    assert not caught.value.permanent
+
+
+def test_a_proxys_413_is_about_the_lines(answering: Callable[..., InfluxStore]) -> None:
+    """Its limit is smaller than the store's: halved, they pass."""
+    with pytest.raises(StoreError) as caught:
+        answering("413 Request Entity Too Large", b"<html>").write([GOOD])
+    assert caught.value.permanent
+
+
+@pytest.mark.parametrize(
+    ("message", "dropped"),
+    [
+        ("partial write: points beyond retention policy dropped=7", 7),
+        ("failure writing points to database: partial write: field type conflict dropped=2 for database: x", 2),
+        ("partial write: unable to parse 'actuations source=\\\"dropped=9\\\"': invalid number dropped=0", 0),
+        ("unable to parse 'x'", 0),
+    ],
+)
+def test_the_number_of_refused_points_is_the_stores_own(
+    answering: Callable[..., InfluxStore], message: str, dropped: int
+) -> None:
+    """And not that of a line which it quotes: all would be thought bad."""
+    with pytest.raises(StoreError) as caught:
+        answering("400 Bad Request", b'{"error":"%b"}' % message.encode()).write([GOOD])
+    assert caught.value.dropped == dropped
+
+
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"results":1}', b'{"results":[1]}', b"\xff"])
 def test_an_answer_that_is_no_influxql_is_an_error_not_a_crash(
     answering: Callable[..., InfluxStore], body: bytes
