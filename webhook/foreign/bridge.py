@@ -72,6 +72,7 @@ class Bridge:
         )
         self._new_link = False
         self._settle_at = math.inf
+        self._failure = ""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="foreign", daemon=True)
 
@@ -87,8 +88,8 @@ class Bridge:
         self._session.stop()
 
     def problem(self) -> str | None:
-        """Say what is wrong with the connection, None when it stands."""
-        return self._session.problem()
+        """Say what is wrong, None when the connection stands and leases are looked after."""
+        return self._session.problem() or self._failure or None
 
     def _connected(self) -> None:
         with self._lock:
@@ -97,17 +98,27 @@ class Bridge:
             self._settle_at = math.inf
             self._new_link = True  # greeted when the broker has granted the subscriptions
 
+    def tick(self) -> None:
+        """End the leases that are over, and greet, and settle when that is due; called by its own thread."""
+        with self._lock:
+            now_s = time.monotonic()
+            self._publish([message for twin in self._twins.values() for message in twin.tick(now_s)])
+            if self._new_link and self._session.connected:
+                self._new_link, self._settle_at = False, now_s + _SETTLE_S
+                self._publish([message for twin in self._twins.values() for message in twin.greet()])
+            if now_s >= self._settle_at and self._session.connected:
+                self._settle_at = math.inf
+                self._publish([message for twin in self._twins.values() for message in twin.settle()])
+
     def _run(self) -> None:
         while not self._stop.wait(_TICK_S):
-            with self._lock:
-                now_s = time.monotonic()
-                self._publish([message for twin in self._twins.values() for message in twin.tick(now_s)])
-                if self._new_link and self._session.connected:
-                    self._new_link, self._settle_at = False, now_s + _SETTLE_S
-                    self._publish([message for twin in self._twins.values() for message in twin.greet()])
-                if now_s >= self._settle_at and self._session.connected:
-                    self._settle_at = math.inf
-                    self._publish([message for twin in self._twins.values() for message in twin.settle()])
+            try:
+                self.tick()
+                self._failure = ""
+            except Exception as error:  # noqa: BLE001  (the leases of the others have to end)
+                if not self._failure:
+                    self._log.exception("looking after other firmware failed")
+                self._failure = f"{type(error).__name__}: {error}"
 
     def _message(self, message: Received) -> None:
         payload, retained = bytes(message.payload), bool(message.retain)
