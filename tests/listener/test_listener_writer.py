@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from contract.readings import encode_reading
+from listener.batch import Batch
 from listener.dead import DeadLetters
 from listener.decode import Decoder
 from listener.delivery import Delivery
@@ -36,6 +37,7 @@ class Bench:
         self.dead_path = folder / "dead" / "letters.jsonl"
         self.queue = Queue(1 << 20)
         self.acked: list[int] = []
+        self.relay: Callable[[Batch], None] = lambda _batch: None
         self.spool_path = folder / "spool"
         dead = DeadLetters(self.dead_path)
         self.delivery = Delivery(
@@ -55,6 +57,7 @@ class Bench:
             lambda stored: self.acked.extend(one.mid for one in stored),
             batch_max_points=100,
             dedup_window=4096,
+            relay=lambda batch: self.relay(batch),
         )
         self.thread = threading.Thread(target=self.writer.run)
 
@@ -100,6 +103,15 @@ def refuse(bench: Bench) -> Callable[[], None]:
             )
 
     return install
+
+
+def test_what_is_relayed_is_stored_and_acknowledged(bench: Bench) -> None:
+    """In the same batches; nobody acts on what could still be lost."""
+    told: list[tuple[int, list[int], list[int]]] = []
+    bench.relay = lambda batch: told.append((len(batch.points), bench.stored(), list(bench.acked)))
+    bench.put(*[received(n) for n in range(3)])
+    until(lambda: told)
+    assert told[0][1:] == ([0, 1, 2], [0, 1, 2])
 
 
 def test_messages_are_acknowledged_in_order_when_they_are_stored(bench: Bench) -> None:
