@@ -33,13 +33,13 @@ from webhook.follower import Follower
 from webhook.foreign.bridge import Bridges
 from webhook.holds import Holds
 from webhook.observed import Observed
-from webhook.pin_file import read_pins
+from webhook.pin_book import PinBook
 from webhook.publisher import Publisher
 from webhook.quarantine import Quarantine
 from webhook.readback import Readback, sources_of
 from webhook.reconcile import Reconciler
 from webhook.routes_book import RouteBook
-from webhook.settings import Settings, preferences_of, require
+from webhook.settings import Settings, require
 from webhook.sole import Sole
 
 # The server reads a body before the application can say in JSON that it is too long; beyond this it does not.
@@ -65,9 +65,6 @@ def _serve(settings: Settings) -> int:
     # this time (Python's own: 5 ms), and an alert waits for it at each step of a statement.
     sys.setswitchinterval(0.0005)
     topics = Topics(settings.mqtt_prefix)
-    configured = read_pins(settings.pins_path)
-    preferences = preferences_of(settings.preferences, configured)
-    rehearsed = {pin for pin, config in configured.items() if config.dry_run}
     sources = sources_of(settings)
     logs.setup("webhook", settings)
     log = logs.get()
@@ -75,6 +72,7 @@ def _serve(settings: Settings) -> int:
     health = Health("webhook")
 
     book = RouteBook(settings.routes_path, topics, on_change=lambda file: bridges.follow(file.devices))
+    pin_book = PinBook(settings.pins_path, settings.preferences, on_change=lambda pins: follow_pins(pins))
     quarantine = Quarantine("pinloop")
     database = Database(settings.claims_path)
     observed = Observed(topics, on_info=lambda device: reconciler.info_came(device))
@@ -96,18 +94,24 @@ def _serve(settings: Settings) -> int:
     sole = Sole(session.client_id, lambda: reconciler.adopted, stop.set)
 
     def dry_run(pin: Pin) -> bool:
-        return settings.dry_run or pin in rehearsed
+        return settings.dry_run or pin_book.rehearses(pin)
 
     commands = Commands(database, settings.ttl_s, observed.reported_seq, dry_run)
-    limits = {pin: config.limits for pin, config in configured.items()}
     holds = Holds(
-        database, commands, observed, limits, settings.ttl_s, dry_run, lambda: reconciler.adopted, book.guards_of
+        database,
+        commands,
+        observed,
+        pin_book.limits(),
+        settings.ttl_s,
+        dry_run,
+        lambda: reconciler.adopted,
+        book.guards_of,
     )
     claims = Claims(
         database,
         commands,
         observed.safe,
-        preferences,
+        pin_book.preferences,
         settings.claim_ttl_s,
         book.targets_of,
         holds=holds,
@@ -117,6 +121,10 @@ def _serve(settings: Settings) -> int:
     if step_s := follow_back(database, claims, time.time()):
         log.warning("clock was set back while no webhook ran", step_s=round(step_s, 1))
     sender = Publisher(session, topics, database, quarantine)
+
+    def follow_pins(pins: Sequence[Pin]) -> None:
+        sender.carry_out(lambda: claims.configure(pin_book.limits(), pin_book.preferences, pins, time.time()))
+
     bridges = Bridges(settings, topics, database, commands)
     reconciler = Reconciler(
         database,
@@ -157,12 +165,17 @@ def _serve(settings: Settings) -> int:
     health.add("tokens", tokens.problem)
     health.add("reconciler", reconciler.problem)
     health.add("routes", book.problem)
+    health.add("pins", pin_book.problem)
     health.add("other firmware", bridges.problem)
     health.add_warning("other firmware that is declared no more", bridges.warning)
-    if settings.dry_run or rehearsed:
-        some = "every pin" if settings.dry_run else ", ".join("/".join(pin) for pin in sorted(rehearsed))
-        health.add_warning("dry_run", lambda: f"no command is sent to {some}")
-        log.warning("dry-run: commands are decided and not sent", pins=some)
+
+    def rehearsed() -> str | None:
+        some = "every pin" if settings.dry_run else ", ".join(pin_book.rehearsed())
+        return f"no command is sent to {some}" if some else None
+
+    health.add_warning("dry_run", rehearsed)
+    if said := rehearsed():
+        log.warning("dry-run: commands are decided and not sent", what=said)
     metrics.DRY_RUN.set(settings.dry_run)
     for source, readback in zip(sources, readbacks, strict=True):
         health.add_warning(f"{source.dialect} read-back", readback.problem)
@@ -172,6 +185,7 @@ def _serve(settings: Settings) -> int:
     reconciler.start()
     bridges.follow(book.file.devices)
     book.start()
+    pin_book.start()
     for readback in readbacks:
         readback.start()
     log.info(
@@ -187,6 +201,7 @@ def _serve(settings: Settings) -> int:
     stop.wait()
     server.stop()
     book.stop()
+    pin_book.stop()
     bridges.stop()
     for readback in readbacks:
         readback.stop()

@@ -19,6 +19,7 @@ from webhook.commands import RELEASE, Commands, Pin, PinCommand, Wish
 from webhook.database import Database
 from webhook.dialects import IGNORED, RESOLVED, Notification
 from webhook.episodes import CLAIMED, RENEWED, WITHDRAWN, judge
+from webhook.guards import Limits
 from webhook.holds import Holds
 from webhook.routes import targets_of
 from webhook.sheet import Sheet
@@ -117,13 +118,17 @@ class Claims:
             self._connection.execute("REPLACE INTO claims VALUES (?, ?, ?, ?, ?, ?, ?, ?)", claim)
             return self._settle({(claim.device, claim.pin): f"set by {claim.source}"}, now_s)
 
-    def let_go(self, pin: Pin, now_s: float) -> list[PinCommand]:
-        """Withdraw a person's claim on the pin, and what alerts of unknown end left there; return the commands."""
+    def let_go(self, pin: Pin, now_s: float, by: str = "operator") -> list[PinCommand]:
+        """Withdraw a person's claim on the pin, and what alerts of unknown end left there; return the commands.
+
+        Args:
+            by: who withdraws it, for people.
+        """
         with self._database.transaction():
             self._connection.execute(
                 "DELETE FROM claims WHERE device = ? AND pin = ? AND (owner = ? OR slot = ?)", (*pin, PERSON, UNKNOWN)
             )
-            return self._settle({pin: "manual claim withdrawn"}, now_s)
+            return self._settle({pin: f"manual claim withdrawn by {by}"}, now_s)
 
     def expire(self, now_s: float) -> list[PinCommand]:
         """End the claims whose time is over; return the commands to send.
@@ -194,6 +199,23 @@ class Claims:
             touched = dict.fromkeys(self._holds.configured() if self._holds else (), "webhook started")
             touched.update(dict.fromkeys(self._commands.of_other_mode(), "dry-run was switched"))
             return self._settle(touched, now_s)
+
+    def configure(
+        self, limits: Mapping[Pin, Limits], preferences: Mapping[Pin, str], changed: Iterable[Pin], now_s: float
+    ) -> list[PinCommand]:
+        """Take over other limits and preferences, and decide anew for the pins that they change; return the commands.
+
+        A command that stands is sent again, so that its lease ends with a run that `max_on_s` bounds now.
+        """
+        cause = "pins.yml changed"
+        with self._database.transaction():
+            self._preferences = preferences
+            if self._holds:
+                self._holds.configure(limits)
+            commands = {pin: self._commands.of(pin) for pin in changed}
+            standing = {pin for pin, command in commands.items() if command and command.value is not None}
+            sent = self._settle(dict.fromkeys(standing, cause), now_s, again=True)
+            return sent + self._settle(dict.fromkeys(commands.keys() - standing, cause), now_s)
 
     def reissue(self, pins: Iterable[Pin], now_s: float) -> list[PinCommand]:
         """Return the commands of `pins` anew: with what the claims say now, a greater seq and a fresh lease."""

@@ -16,12 +16,14 @@ from webhook.arbiter import SAFETY, SLOTS, UNKNOWN
 from webhook.commands import Commands, Pin, Wish
 from webhook.database import Database
 from webhook.guards import (
+    EXCLUSIVE,
     HOUR_S,
     MAX_ON,
     MAX_SWITCHES,
     MIN_OFF,
     MIN_ON,
     NO_LIMITS,
+    QUIET,
     Hold,
     Limits,
     Past,
@@ -92,8 +94,7 @@ class Holds:
         self._heard = heard
         self._foreign = foreign
         with database.transaction():
-            # What waited is judged anew at once: the limits may have changed while we were away.
-            self._connection.execute("UPDATE guards SET look_s = 0 WHERE held_by != '' AND held_by != ?", (MAX_ON,))
+            self._judge_anew()  # the limits may have changed while we were away
             self._remembered = set(self.waiting())
             rows = self._connection.execute("SELECT device, pin, declared FROM declared_limits")
             self._told: dict[Pin, dict[str, object]] = {
@@ -108,6 +109,15 @@ class Holds:
         declared = self._observed.pins.get(pin[0], {}).get(pin[1]) or self._foreign(pin) or self._told.get(pin)
         ours = self._limits.get(pin, NO_LIMITS)
         return stricter(ours, limits_declared(declared)) if declared else ours
+
+    def configure(self, limits: Mapping[Pin, Limits]) -> None:
+        """Take over what the pins file says now; the caller settles the pins of which it says something else.
+
+        What waits is looked at again also at the rivals of those pins. A trip of `max_on_s` stays what it is: it ends
+        when nobody wants the pin on any more.
+        """
+        self._limits = limits
+        self._judge_anew()
 
     def configured(self) -> list[Pin]:
         """Return the pins for which the pins file sets limits."""
@@ -226,6 +236,10 @@ class Holds:
         """Forget the starts that no guard counts any more."""
         self._connection.execute("DELETE FROM starts WHERE at_s < ?", (now_s - HOUR_S,))
 
+    def _judge_anew(self) -> None:
+        """Let every wish that waits be looked at again at once, but for trips of `max_on_s`."""
+        self._connection.execute("UPDATE guards SET look_s = 0 WHERE held_by != '' AND held_by != ?", (MAX_ON,))
+
     def _waiting(self, pin: Pin) -> Waiting:
         row = self._connection.execute("SELECT * FROM guards WHERE device = ? AND pin = ?", pin).fetchone()
         return Waiting(*tuple(row)[2:]) if row else Waiting()
@@ -233,9 +247,11 @@ class Holds:
     def _is_known(self, pin: Pin, guard: str) -> bool:
         """Tell whether the limit of a guard is known: somebody declares it, or the device has told that it does not.
 
-        A database of an earlier version does not know what devices declare; until they tell what waits goes on waiting.
+        No device declares `exclusive_with` or `quiet`. A database of an earlier version does not know what devices
+        declare; until they tell what waits goes on waiting.
         """
-        return pin[1] in self._observed.pins.get(pin[0], {}) or bool(getattr(self.limits(pin), guard))
+        told = guard in (EXCLUSIVE, QUIET) or pin[1] in self._observed.pins.get(pin[0], {})
+        return told or bool(getattr(self.limits(pin), guard))
 
     def _safe(self, pin: Pin) -> float:
         """Return the pin's safe value, or the one that was told to an earlier process."""

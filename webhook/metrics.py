@@ -28,6 +28,7 @@ READBACKS = Counter("webhook_readbacks_total", "Reads of the active alerts.", ["
 READBACK_OK = Gauge("webhook_readback_ok", "1 when the last read of the active alerts succeeded.", ["source"])
 READ_BACK = Counter("webhook_read_back_total", "Alerts that such a read asserted again or ended.", ["source", "what"])
 ROUTES_RELOADS = Counter("webhook_routes_reloads_total", "Times that routes.yml was read again.", ["result"])
+PINS_RELOADS = Counter("webhook_pins_reloads_total", "Times that pins.yml was read again.", ["result"])
 FOREIGN_REFUSED = Counter("webhook_foreign_refused_total", "Messages of other firmware not understood.", ["device"])
 QUARANTINED = Gauge("webhook_quarantined_topics", "Topics at which the broker hangs up, and that rest.", ["session"])
 QUARANTINE_HELD = Counter("webhook_quarantine_held_total", "Messages held back by the quarantine.", ["session"])

@@ -25,12 +25,11 @@ from contract.errors import ContractError
 from contract.topics import check_device, check_name
 from service.block import Block, Problems, one_of
 from service.document import DocumentError, Node, Problem, parse
-from service.errors import SettingsError
 from webhook.arbiter import PREFERENCES
 from webhook.commands import Pin
 from webhook.guards import NO_LIMITS, Limits, Quiet
 
-__all__ = ["PinConfig", "read_pins"]
+__all__ = ["PinConfig", "load_pins"]
 
 _KEYS = (
     "preference", "min_on_s", "min_off_s", "max_on_s", "max_switches_per_h", "exclusive_with", "quiet", "tz", "dry_run",
@@ -56,25 +55,23 @@ class _PinProblem(Problem):
     WORD = "pin"
 
 
-def read_pins(path: Path) -> dict[Pin, PinConfig]:
+def load_pins(path: Path) -> dict[Pin, PinConfig]:
     """Return what the file says; nothing for an empty path.
 
     Raises:
-        SettingsError: it cannot be read, or something in it is outside the rules; it names every mistake.
+        DocumentError: it cannot be read, or something in it is outside the rules; it names every mistake.
     """
     if not path.name:
         return {}
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
-        raise SettingsError(f"--pins-path: '{path}' cannot be read ({error})") from None
+        why = getattr(error, "strerror", None) or "is not UTF-8"
+        raise DocumentError([Problem(str(path), 0, "", "", f"cannot be read ({why.lower()})")]) from None
     problems = Problems(str(path), _PinProblem)
-    try:
-        found = _pins(parse(text, str(path)), problems)
-        if problems.found:
-            raise DocumentError(problems.found)
-    except DocumentError as error:
-        raise SettingsError(str(error)) from None
+    found = _pins(parse(text, str(path)), problems)
+    if problems.found:
+        raise DocumentError(problems.found)
     return _both_ways(found)
 
 

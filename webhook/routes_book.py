@@ -4,16 +4,14 @@ A file with a mistake never replaces one that works: the old routes and devices
 stay in force, and the mistake is told in the log, in /readyz and by a counter.
 """
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 
 from contract.topics import Topics
 from service import logs
 from service.document import DocumentError, Problem
+from service.watch import Watch
 from service.watched_file import WatchedFile, mistakes
 from webhook import metrics
 from webhook.commands import Pin
@@ -23,8 +21,6 @@ from webhook.routes_file import RoutesFile, load_routes
 from webhook.targets import Target
 
 __all__ = ["RouteBook"]
-
-_LOOK_S = 1.0
 
 
 class RouteBook:
@@ -49,12 +45,10 @@ class RouteBook:
         self._topics = topics
         self._on_change = on_change
         self._log = logs.get("routes")
-        self._wanted = threading.Event()
-        self._stopping = False
         self._watched = WatchedFile(path)
         self.file = load_routes(path, topics)
         self._loaded_s = time.time()
-        self._thread = threading.Thread(target=self._run, name="routes", daemon=True)
+        self._watch = Watch("routes", self.look, self.reload)
 
     def targets_of(self, notification: Notification) -> tuple[list[Target], str]:
         """Return the targets and the slot that an alert asks for.
@@ -70,23 +64,13 @@ class RouteBook:
         return device.pins[pin[1]].guards if device and pin[1] in device.pins else {}
 
     def start(self) -> None:
-        """Begin to look; called on the main thread, which alone may ask for signals."""
-        before = signal.getsignal(signal.SIGHUP)
-
-        def hang_up(number: int, frame: FrameType | None) -> None:
-            self._wanted.set()
-            if callable(before):  # another file of this service may be waiting for the same signal
-                before(number, frame)
-
-        signal.signal(signal.SIGHUP, hang_up)
+        """Begin to look; called on the main thread."""
         self._told()
-        self._thread.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """Look no more."""
-        self._stopping = True
-        self._wanted.set()
-        self._thread.join(timeout=5)
+        self._watch.stop()
 
     def look(self) -> None:
         """Load the file again when it is worth it."""
@@ -114,17 +98,6 @@ class RouteBook:
     def problem(self) -> str | None:
         """Say what is wrong with the file, None when it is in force; a check for `Health`."""
         return mistakes(self.problems, "routes", self._loaded_s)
-
-    def _run(self) -> None:
-        while not self._stopping:
-            asked = self._wanted.wait(_LOOK_S)
-            self._wanted.clear()
-            if self._stopping:
-                return
-            try:
-                self.reload() if asked else self.look()
-            except Exception:  # noqa: BLE001  (whatever a new bridge may raise: the next look must come)
-                self._log.exception("the routes file could not be followed")
 
     def _told(self) -> None:
         self._log.info(
