@@ -122,13 +122,22 @@ class Poster:
                 for key in batch:
                     del self._waiting[key]
                 last = self._stopping
-            if batch and not self._send(batch):
+            if batch and not self._sent(batch):
                 self._put_back(batch)
                 if last:
                     return
                 self._back_off()
             elif last and not self._waiting:
                 return
+
+    def _sent(self, batch: dict[str, tuple[Alert, float]]) -> bool:
+        """Return whether a body is done with; what nobody thought of must not end the posting."""
+        try:
+            return self._send(batch)
+        except Exception as error:  # noqa: BLE001
+            self._log.exception("posting failed")
+            self._failed(f"was not told: {type(error).__name__}: {error}", len(batch))
+            return False
 
     def _send(self, batch: dict[str, tuple[Alert, float]]) -> bool:
         """Post one body; return whether it is done with (taken, or refused for good)."""
@@ -169,7 +178,7 @@ class Poster:
         """Log what the webhook took but will not act on; return the firing alerts that are stale to it."""
         try:
             results = msgspec.json.decode(text, type=_Answer).results
-        except msgspec.DecodeError:  # another receiver of Alertmanager's format
+        except (ValueError, RecursionError):  # another receiver of Alertmanager's format
             return []
         stale = []
         for result in results:

@@ -190,3 +190,36 @@ def test_a_firing_alert_that_is_stale_to_the_webhook_is_told_counted_and_not_del
     assert delivered == [over]
     assert metrics.NOTIFICATIONS.labels(metrics.STALE)._value.get() == before + 1
     assert "stale to the webhook" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"<html>", b'{"results":[{"reason":"\xff"}]}', b"[" * 100_000, b'{"results":1}']
+)
+def test_whatever_is_answered_the_next_alert_is_posted(make, receiver: Receiver, delivered: list[Alert], answer: bytes):
+    """A proxy may answer 200 with a page of its own, in an encoding of its own."""
+    receiver.answer = answer
+    poster = make()
+    for number in range(2):
+        put(poster, alert(f"d{number}"))
+        until(lambda number=number: len(delivered) == number + 1, 5, "it is delivered")
+    assert len(receiver.bodies) == 2
+
+
+def test_a_bug_in_one_delivery_does_not_end_the_posting(receiver: Receiver):
+    """It is told and tried again: a resolved alert that nobody posts leaves a pin on until its claim expires."""
+    taken: list[Sequence[Alert]] = []
+
+    def failing_once(alerts: Sequence[Alert]) -> None:
+        taken.append(alerts)
+        if len(taken) == 1:
+            raise KeyError("a bug")
+
+    poster = Poster(receiver.url, "alerts", PASSWORD, failing_once, lambda _alerts: None)
+    poster.start()
+    try:
+        put(poster, alert("d"))
+        until(lambda: len(taken) == 2, 5, "it is posted again")
+        until(lambda: poster.problem is None, 5, "and told to be well")
+    finally:
+        poster.stop()
+    assert seen(receiver) == [("d", "firing")] * 2
