@@ -55,9 +55,7 @@ class Bench:
         self.sent: list[Outgoing] = []
         self.connected = self.answers = True
         self.now_s = 0.0
-        self._translator = Translator(
-            Decoder("pinloop", inputs=foreign(parse(FILE % ("0" * 64)))), Assembler(dedup_window=100)
-        )
+        self._translator = Translator(Decoder("pinloop", inputs=foreign(parse(FILE % ("0" * 64)))), Assembler())
         self.relay = Relay(Topics(), self._publish, lambda: self.now_s)
         self._counts = {one: self._total(one) for one in ("sent", "older", "away", "busy", "failed")}
 
