@@ -31,6 +31,7 @@ __all__ = ["HttpServer"]
 
 _CONNECTION_LIMIT = 2000
 _CHANNEL_TIMEOUT_S = 10  # without a byte
+_LOOK_S = 2  # how often the loop looks for connections that take too long, and at the certificate
 _MAX_HEADER_BYTES = 16 * 1024
 _OTHER_DESCRIPTORS = 100  # of the process: databases, the broker, logs
 
@@ -114,7 +115,7 @@ class HttpServer:
                 threads=self._threads,
                 connection_limit=limit,
                 channel_timeout=_CHANNEL_TIMEOUT_S,
-                cleanup_interval=2,
+                cleanup_interval=_LOOK_S,
                 max_request_body_size=self._max_body_bytes,
                 max_request_header_size=_MAX_HEADER_BYTES,
                 asyncore_use_poll=True,  # select() fails beyond descriptor 1023

@@ -14,6 +14,11 @@ __all__ = ["Rivals", "check_services"]
 _SKEW_S = 2.0
 # Two services of one name throw one another out at least this often.
 _RIVALS_S = 2.5
+# For warnings whose own words do not say it.
+_ADVICE = {
+    "certificate": "Renew the certificate of its HTTPS port (docs/tls.md): the service takes it over by itself.",
+    "dry_run": "Nothing, while pins are tried out; `dry_run` in its settings or the pins file ends it.",
+}
 
 
 def check_services(target: Target) -> Iterator[Finding]:
@@ -27,6 +32,7 @@ def check_services(target: Target) -> Iterator[Finding]:
             yield broken(name, f"{url} {error}.", advice)
             continue
         yield _ready(target, name, answers[name])
+        yield from _warned(target, name, answers[name])
     yield from _clocks(answers)
     yield from _versions(target, answers)
 
@@ -44,6 +50,13 @@ def _ready(target: Target, name: str, answer: Answer) -> Finding:
         )
     told = "; ".join(f"{check}: {problem}" for check, problem in problems.items())
     return broken(name, f"It runs and is not ready: {told}.", _advice(target, name, problems))
+
+
+def _warned(target: Target, name: str, answer: Answer) -> Iterator[Finding]:
+    """Report what the service works without."""
+    said = answer.json()
+    for what, told in (said.get("warnings") or {} if isinstance(said, dict) else {}).items():
+        yield warning(name, f"{what}: {told}.", _ADVICE.get(what, f"Look at {target.log_of(name)}."))
 
 
 def _advice(target: Target, name: str, problems: Mapping[str, str]) -> str:
