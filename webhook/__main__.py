@@ -1,5 +1,6 @@
 """Starts the webhook: `python -m webhook`."""
 
+import gc
 import sys
 import time
 from collections.abc import Sequence
@@ -61,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _serve(settings: Settings) -> int:
-    # The survey of thousands of pins computes for a while. Whoever waits for the interpreter meanwhile gets it after
+    # A page of a survey computes for about a millisecond. Whoever waits for the interpreter meanwhile gets it after
     # this time (Python's own: 5 ms), and an alert waits for it at each step of a statement.
     sys.setswitchinterval(0.0005)
     topics = Topics(settings.mqtt_prefix)
@@ -188,6 +189,7 @@ def _serve(settings: Settings) -> int:
     pin_book.start()
     for readback in readbacks:
         readback.start()
+    gc.freeze()  # nothing of the start is garbage: looking through it again and again would hold up alerts
     log.info(
         "webhook started",
         version=version(),

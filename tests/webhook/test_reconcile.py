@@ -1,4 +1,4 @@
-"""What the reconciler compares; pure."""
+"""The reconciler's clock and its renewals; without threads."""
 
 import time
 from collections import deque
@@ -13,52 +13,10 @@ from tests.webhook.desk import NOW_S, notice
 from webhook import reconcile
 from webhook.arbiter import PERSON, Claim
 from webhook.claims import Claims
-from webhook.commands import Commands, PinCommand
+from webhook.commands import Commands
 from webhook.database import Database
-from webhook.observed import Observed, Reported
-from webhook.publisher import payload_of
+from webhook.observed import Observed
 from webhook.reconcile import Reconciler, renewals_per_tick
-from webhook.survey import drift_since_s, missing
-
-ON = PinCommand("lights", "red", 1, "alert", "a", seq=10, ttl_s=300, changed_s=100.0, at_s=200.0)
-RELEASED = PinCommand("lights", "red", None, "", "", seq=11, ttl_s=300, changed_s=300.0, at_s=300.0)
-PAYLOAD = payload_of(ON, "e")
-DEFAULT = 0
-
-
-def said(value: float, seq: int, why: str) -> Reported:
-    return Reported(value, seq, why, at_s=400.0, since_s=350.0)
-
-
-@pytest.mark.parametrize(
-    ("command", "retained", "reported", "online", "where"),
-    [
-        (ON, PAYLOAD, said(1, 10, "command"), True, ""),
-        (ON, b"", said(1, 10, "command"), True, "broker"),
-        (ON, PAYLOAD, said(1, 9, "command"), True, "device"),
-        (ON, PAYLOAD, None, True, "device"),
-        (ON, PAYLOAD, None, False, ""),
-        (RELEASED, b"", said(0, 10, "released"), True, ""),
-        (RELEASED, b"", said(1, 10, "command"), True, "device"),
-        (ON, PAYLOAD, said(0, 10, "link-lost"), True, "device"),
-        (ON, PAYLOAD, said(0, 10, "expired"), True, "device"),
-        (ON, PAYLOAD, said(0, 10, "guard"), True, ""),
-        (RELEASED, PAYLOAD, None, True, "broker"),
-        (None, b"", said(0, 0, "boot"), True, ""),
-        (None, b"", said(1, 3, "command"), True, "device"),
-        (None, b"", said(1, 0, "local"), True, ""),
-        (None, b"", said(1, 0, "boot"), True, "device"),
-        (RELEASED, b"", said(1, 10, "link-lost"), True, "device"),
-        (RELEASED, b"", said(1, 10, "link-lost"), False, ""),
-        (None, PAYLOAD, None, False, "broker"),
-    ],
-)
-def test_a_command_is_missing_where_it_differs(
-    command: PinCommand | None, retained: bytes, reported: Reported | None, online: bool, where: str
-) -> None:
-    """At the broker first; at a device only while it is there, and also when it left what it had followed."""
-    expected = payload_of(command, "e") if command else b""
-    assert missing(command, expected, retained, reported, online, DEFAULT) == where
 
 
 def test_a_clock_that_is_set_moves_what_is_stored_by_as_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,22 +78,3 @@ def test_the_leases_of_many_pins_are_renewed_at_a_bounded_and_even_rate(tmp_path
     assert min(per_s[30:]) >= 0.5 * even_per_s
     assert min(command.at_s for command in commands.all().values()) >= now_s - ttl_s / 2
     database.close()
-
-
-@pytest.mark.parametrize(
-    ("command", "reported", "since_s"),
-    [
-        (None, said(1, 3, "local"), None),
-        (ON, said(1, 10, "command"), None),
-        (ON, said(0, 10, "guard"), 350.0),
-        (ON, None, 100.0),
-        (RELEASED, said(1, 10, "released"), None),
-        (RELEASED, said(1, 10, "command"), 300.0),
-        (RELEASED, None, None),
-    ],
-)
-def test_drift_begins_when_the_later_of_wish_and_report_began(
-    command: PinCommand | None, reported: Reported | None, since_s: float | None
-) -> None:
-    """A pin that is released may be what its device wants."""
-    assert drift_since_s(command, reported) == since_s
