@@ -15,6 +15,7 @@ from pinloop.doctor import doctor
 from pinloop.gateways import gateway
 from pinloop.inputs import inputs
 from pinloop.pins import pin
+from pinloop.pins_file import pins
 from pinloop.routes import routes
 from pinloop.rules import rules
 from pinloop.tokens import token
@@ -44,6 +45,7 @@ for command in (
     demo,
     device,
     pin,
+    pins,
     routes,
     rules,
     token,

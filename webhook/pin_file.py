@@ -122,7 +122,9 @@ def _quiet(block: Block) -> Quiet | None:
             block.add("tz", "is of no use without quiet")
         return None
     span = block.optional("quiet", _span)
-    zone = block.required("tz", _zone)
+    if "tz" not in block:
+        block.add("tz", "is missing: quiet hours follow the clock of a time zone such as Europe/Madrid")
+    zone = block.optional("tz", _zone)
     return Quiet(*span, zone) if span and zone else None
 
 
