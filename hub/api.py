@@ -86,8 +86,9 @@ def claim(device: str, pin: str) -> Response:
 
 @routes.delete("/pins/<device>/<pin>")
 def release(device: str, pin: str) -> Response:
-    """Withdraw the manual claim of a pin."""
-    answer = hub().webhook.release(check_device(device), check_name(pin, "pin"))
+    """Withdraw the manual claim of a pin; `?by=` says who asks."""
+    by = request.args.get("by", "console")
+    answer = hub().webhook.release(check_device(device), check_name(pin, "pin"), by)
     hub().mirror.nudge()
     return jsonify(answer)
 

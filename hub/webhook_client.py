@@ -72,9 +72,9 @@ class WebhookClient:
         """Put a manual claim on a pin (`value`, `for` or `until_s`, `by`); return the pin."""
         return self._call("PUT", _path(device, pin), wish)
 
-    def release(self, device: str, pin: str) -> dict[str, Any]:
-        """Withdraw the manual claim of a pin; return the webhook's answer."""
-        return self._call("DELETE", _path(device, pin))
+    def release(self, device: str, pin: str, by: str) -> dict[str, Any]:
+        """Withdraw the manual claim of a pin for whoever asks (`by`); return the webhook's answer."""
+        return self._call("DELETE", _path(device, pin) + "?" + urlencode({"by": by}))
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the JSON object of the answer.

@@ -96,8 +96,9 @@ def set_pin(name: str, value: float, for_s: int, by: str, url: str | None, data_
 
 @pin.command("release")
 @_PIN
+@click.option("--by", default="cli", show_default=True, help="Who lets go of it, for those who ask why.")
 @hub_options
-def release_pin(name: str, url: str | None, data_dir: Path, json_wanted: bool) -> None:
+def release_pin(name: str, by: str, url: str | None, data_dir: Path, json_wanted: bool) -> None:
     """Withdraw your claim: the next one decides, or the pin's default.
 
     \b
@@ -105,7 +106,7 @@ def release_pin(name: str, url: str | None, data_dir: Path, json_wanted: bool) -
       pinloop pin release lights/red
     """
     hub = find_hub(url, data_dir)
-    hub.call("DELETE", "/pins/" + name)
+    hub.call("DELETE", f"/pins/{name}?{urlencode({'by': by})}")
     _done(_confirmed(hub, name), json_wanted)
 
 

@@ -111,7 +111,8 @@ class Facts:
         last = next((row for row in changes if not row["held_by"]), None)
         after_s = max(0.0, last["reported_s"] - last["at_s"]) if last and last["reported_s"] else None
         person = bool(claims) and claims[0].owner == PERSON
-        facts["text"] = sentence(facts, person, command.changed_s if command else None, after_s, now_s)
+        changed_s, cause = (command.changed_s if command else None), (last["reason"] if last else "")
+        facts["text"] = sentence(facts, person, changed_s, after_s, now_s, cause)
         facts["claims"] = [self._claim(claim) for claim in claims]
         facts["changes"] = [change_facts(row) for row in changes]
         return facts

@@ -13,9 +13,11 @@ from contract.payloads import number, string
 from webhook.arbiter import MANUAL, PERSON, SAFETY, Claim
 from webhook.commands import Pin
 
-__all__ = ["decode_claim", "seconds_of"]
+__all__ = ["MAX_PERSON_CHARS", "decode_claim", "person", "seconds_of"]
 
 _MOST_S = 24 * 3600
+# A command says "<slot> <who>" in `by`; the longest slot of a person is "manual" or "safety".
+MAX_PERSON_CHARS = MAX_BY_CHARS - max(len(MANUAL), len(SAFETY)) - 1
 _DURATION = re.compile(r"(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,5})s)?", re.ASCII)
 
 
@@ -23,7 +25,7 @@ class _Request(msgspec.Struct, forbid_unknown_fields=True):
     value: int | float
     for_: str = msgspec.field(name="for", default="30m")
     until_s: float | None = None
-    by: str = "operator"
+    by: str = ""
     slot: str = MANUAL
 
 
@@ -44,12 +46,13 @@ def seconds_of(text: str, key: str) -> int:
     return total
 
 
-def decode_claim(body: bytes, pin: Pin, declared: dict[str, object], now_s: float) -> Claim:
+def decode_claim(body: bytes, pin: Pin, declared: dict[str, object], now_s: float, token: str = "") -> Claim:
     """Return the claim that the body of a PUT asks for.
 
     Args:
         declared: what the device's `info` says of the pin.
         now_s: seconds since 1970.
+        token: as in `person`.
 
     Raises:
         ContractError: it names the key, the value and the rule.
@@ -68,5 +71,21 @@ def decode_claim(body: bytes, pin: Pin, declared: dict[str, object], now_s: floa
     if not now_s < until_s <= now_s + _MOST_S + 1:
         key, shown = ("until_s", request.until_s) if request.until_s is not None else ("for", request.for_)
         raise ContractError(key, shown, "does not end within the next 24 hours", "duration")
-    by = string(request.by, "by", MAX_BY_CHARS - len(request.slot) - 1).strip() or "operator"
-    return Claim(*pin, PERSON, value, request.slot, by, now_s, until_s)
+    return Claim(*pin, PERSON, value, request.slot, person(request.by, token), now_s, until_s)
+
+
+def person(by: str, token: str = "") -> str:
+    """Return who acts, for people and for the log.
+
+    Args:
+        by: who they say they are, "" for nobody.
+        token: the name of the API token that they have, "" for none: whoever has one cannot leave its name out.
+
+    Raises:
+        ContractError: `by` is too long, or not text.
+    """
+    said = string(by, "by", MAX_PERSON_CHARS).strip()
+    if not token:
+        return said or "operator"
+    end = f" via {token}" if said else token
+    return said[: MAX_PERSON_CHARS - len(end)] + end

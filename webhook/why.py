@@ -13,7 +13,12 @@ __all__ = ["sentence"]
 
 
 def sentence(
-    pin: dict[str, Any], person: bool, changed_s: float | None, reported_after_s: float | None, now_s: float
+    pin: dict[str, Any],
+    person: bool,
+    changed_s: float | None,
+    reported_after_s: float | None,
+    now_s: float,
+    cause: str = "",
 ) -> str:
     """Return the answer to "why is this pin on?".
 
@@ -23,8 +28,9 @@ def sentence(
         changed_s: when the pin was last asked to be what it is asked to be, seconds since 1970; None: never.
         reported_after_s: seconds from that command to the device's report; None: not reported.
         now_s: seconds since 1970.
+        cause: why the command became what it is, from the log.
     """
-    parts = [_wish(pin, person, changed_s, now_s)]
+    parts = [_wish(pin, person, changed_s, now_s, cause)]
     if pin.get("held"):
         parts.append(_held(pin["held"]))
     if pin.get("dry_run"):
@@ -35,13 +41,16 @@ def sentence(
     return "; ".join(parts)
 
 
-def _wish(pin: dict[str, Any], person: bool, changed_s: float | None, now_s: float) -> str:
+def _wish(pin: dict[str, Any], person: bool, changed_s: float | None, now_s: float, cause: str) -> str:
     desired = pin["desired"]
     age = f" for {_duration(now_s - changed_s)}" if changed_s is not None else ""
     if desired is None and pin.get("held"):
         return "no claim"
     if desired is None:
-        return f"released{age}: no claim, so the device keeps its default" if age else "no claim, and never had one"
+        end = f" ({cause})" if cause else ""
+        return (
+            f"released{age}{end}: no claim, so the device keeps its default" if age else "no claim, and never had one"
+        )
     if desired["slot"] == "unknown":
         known = "the safe value" if desired["value"] is None else f"the safe value {desired['value']:g}"
         return f"{known}{age}: alert {desired['source']} ended without saying whether its condition did"

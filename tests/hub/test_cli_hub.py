@@ -58,8 +58,9 @@ def test_a_pin_is_set_explained_and_released(hub: RunningHub, lights: Board) -> 
     until(lambda: logged() == [("red", "anna")])
     assert "set by anna" in run("pin", "log", "lights/red", "--since", "1h", env=here(hub)).stdout
     assert run("pin", "log", "lights/green", env=here(hub)).stdout == ""
-    result = run("pin", "release", "lights/red", "--json", env=here(hub))
+    result = run("pin", "release", "lights/red", "--by", "bob & co", "--json", env=here(hub))
     assert json.loads(result.stdout)["desired"] is None
+    assert "withdrawn by bob & co" in run("pin", "why", "lights/red", env=here(hub)).stdout
 
 
 def test_setting_a_pin_waits_for_the_devices_word(hub: RunningHub, lights: Board) -> None:

@@ -94,6 +94,7 @@ def test_a_manual_claim_reaches_the_device_and_can_be_released(hub: RunningHub, 
     assert "anna" in why["text"]
     assert why["claims"][0]["source"] == "anna"
     assert hub.call("DELETE", "/api/pins/lights/red")[1]["desired"] is None
+    assert "withdrawn by console" in hub.get("/api/pins/lights/red/why")[1]["text"]
 
 
 def test_a_claim_of_the_console_says_so(hub: RunningHub, lights: Board) -> None:

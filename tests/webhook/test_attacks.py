@@ -275,13 +275,21 @@ def test_tokens_work_and_end_without_a_restart(make_webhook: Callable[..., Any],
         assert result.exit_code == 0, result.output
         return result.stdout.strip()
 
-    def put(given: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    def ask(given: str, method: str, query: str = "", body: str | None = None) -> tuple[int, dict[str, Any]]:
         connection = http.client.HTTPConnection("127.0.0.1", webhook.port, timeout=10)
-        connection.request("PUT", "/pins/lights/red", json.dumps(body), {"Authorization": f"Bearer {given}"})
+        connection.request(method, "/pins/lights/red" + query, body, {"Authorization": f"Bearer {given}"})
         answer = connection.getresponse()
         found = json.loads(answer.read())
         connection.close()
         return answer.status, found
+
+    def put(given: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        return ask(given, "PUT", body=json.dumps(body))
+
+    def released(given: str, query: str = "") -> str:
+        """Release the pin; return what the log says of it."""
+        assert ask(given, "DELETE", query)[0] == 200
+        return str(webhook.call("GET", "/changes")[1]["changes"][-1]["reason"])
 
     client.publish("pinloop/lights/info", json.dumps({"fw": "test", "pins": {"red": {"safe": 0}}}), retain=True)
     until(lambda: webhook.call("GET", "/pins/lights/red")[0] == 200)
@@ -289,6 +297,13 @@ def test_tokens_work_and_end_without_a_restart(make_webhook: Callable[..., Any],
     assert put(screen, {"value": 1})[0] == 403
     assert put(phone, {"value": 1})[1]["desired"]["source"] == "phone"
     assert put(phone, {"value": 1, "by": "ana"})[1]["desired"]["source"] == "ana via phone"
+    assert released(phone) == "manual claim withdrawn by phone"
+    why = webhook.call("GET", "/pins/lights/red/why")[1]["text"]
+    assert why.startswith("released for 0 s (manual claim withdrawn by phone): no claim")
+    put(phone, {"value": 1})
+    assert released(phone, "?by=ana") == "manual claim withdrawn by ana via phone"
+    assert ask(phone, "DELETE", "?by=" + "x" * 114)[0] == 400
+    assert ask(screen, "DELETE")[0] == 403
     assert put(phone, {"value": 1, "by": "x" * 110})[1]["desired"]["source"] == "x" * 103 + " via phone"
     assert webhook.call("PUT", "/pins/lights/red", {"value": 0, "by": "ana"})[1]["desired"]["source"] == "ana"
     assert [line.split()[:2] for line in token("list").splitlines()] == [["phone", "actuate"], ["screen", "read"]]

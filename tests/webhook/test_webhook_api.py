@@ -73,6 +73,8 @@ def test_a_person_sets_a_pin_for_a_time_and_lets_it_go(webhook: Any, client: Cli
     assert round(pin["desired"]["until_s"] - pin["desired"]["since_s"]) == 5400
     status, pin = webhook.call("DELETE", "/pins/lights/red")
     assert (status, pin["desired"]["slot"]) == (200, "alert")
+    reasons = [one["reason"] for one in webhook.call("GET", "/changes?pin=lights/red")[1]["changes"]]
+    assert reasons[1:] == ["set by ana", "manual claim withdrawn by operator"]
     assert webhook.call("PUT", "/pins/lights/red", {"value": 1, "for": "1s"})[0] == 200
     until(lambda: webhook.pin("lights", "red")["desired"]["slot"] == "alert", 3, "the manual claim ended")
 

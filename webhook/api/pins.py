@@ -5,16 +5,15 @@ from typing import Any
 
 from flask import request
 
-from contract.limits import MAX_BY_CHARS
 from contract.topics import check_device, check_name
-from webhook.access.guard import OPERATOR, caller
-from webhook.access.scopes import ACTUATE, READ, Caller
+from webhook.access.guard import caller
+from webhook.access.scopes import ACTUATE, READ
 from webhook.api import bodies, shapes
 from webhook.api.operations import Operations
 from webhook.claims import Claims
 from webhook.commands import Pin
 from webhook.facts import Facts
-from webhook.manual import decode_claim
+from webhook.manual import MAX_PERSON_CHARS, decode_claim, person
 from webhook.observed import Observed
 from webhook.problems import Refusal
 from webhook.publisher import Publisher
@@ -23,6 +22,12 @@ from webhook.reconcile import Reconciler
 __all__ = ["pin_operations"]
 
 _OF_A_PIN = (404, 503)
+_RELEASE = {
+    "by": {
+        "description": "Who asks, for people and for the log; without it `operator`. A token's name is added.",
+        "schema": {"type": "string", "maxLength": MAX_PERSON_CHARS},
+    }
+}
 
 
 def pin_operations(
@@ -62,16 +67,23 @@ def pin_operations(
     def put_pin(device: str, pin: str) -> dict[str, Any]:
         """Put a person's claim on a pin, for a time that ends."""
         which, now_s = known(device, pin), time.time()
-        claim = decode_claim(request.get_data(cache=False), which, observed.pins.get(device, {}).get(pin, {}), now_s)
-        signed = claim._replace(source=_signed(claim.source, claim.slot, caller()))
-        sender.carry_out(lambda: claims.hold(signed, now_s))
+        declared = observed.pins.get(device, {}).get(pin, {})
+        claim = decode_claim(request.get_data(cache=False), which, declared, now_s, _token())
+        sender.carry_out(lambda: claims.hold(claim, now_s))
         return facts.pin(which, time.time())
 
-    @api.operation("DELETE", "/pins/{device}/{pin}", scope=ACTUATE, answer=shapes.Pin, refuses=_OF_A_PIN)
+    @api.operation(
+        "DELETE",
+        "/pins/{device}/{pin}",
+        scope=ACTUATE,
+        answer=shapes.Pin,
+        query=_RELEASE,
+        refuses=(400, *_OF_A_PIN),
+    )
     def delete_pin(device: str, pin: str) -> dict[str, Any]:
         """Withdraw a person's claim."""
-        which = known(device, pin)
-        sender.carry_out(lambda: claims.let_go(which, time.time()))
+        which, by = known(device, pin), person(request.args.get("by", ""), _token())
+        sender.carry_out(lambda: claims.let_go(which, time.time(), by))
         return facts.pin(which, time.time())
 
     def known(device: str, name: str) -> Pin:
@@ -94,9 +106,7 @@ def pin_operations(
     return api
 
 
-def _signed(by: str, slot: str, who: Caller) -> str:
-    """Return a claim's source: whoever has a token cannot leave its name out."""
-    if not who.token:
-        return by
-    end = who.name if by == OPERATOR else f" via {who.name}"
-    return end if by == OPERATOR else by[: MAX_BY_CHARS - len(slot) - 1 - len(end)] + end
+def _token() -> str:
+    """Return the name of the token of whoever asks, "" when they have none."""
+    who = caller()
+    return who.name if who.token else ""
