@@ -3,6 +3,8 @@
 import ast
 import re
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,22 @@ def test_the_contract_uses_only_what_micropython_has():
     """It is flashed as it is."""
     for path in tracked("contract/*.py"):
         assert imported(path) <= {"contract", "json", "sys", "os"}, path
+
+
+def test_what_is_installed_with_the_services_is_used_by_them():
+    """What only a benchmark or a test imports belongs into the extra `dev`; what a service imports is declared."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[<>=]", one)[0] for one in project["dependencies"]}
+    # tzdata is read by zoneinfo; the others are imported under another name.
+    names = {"paho": "paho-mqtt", "yaml": "pyyaml", "prometheus_client": "prometheus-client"}
+    used = {
+        names.get(one, one) for package in PACKAGES for path in tracked(f"{package}/*.py") for one in imported(path)
+    }
+
+    assert declared - used == {"tzdata"}
+    # micropython's own and the extra `local` are looked for where they are used.
+    foreign = used - set(PACKAGES) - sys.stdlib_module_names - declared
+    assert foreign <= {"amqtt", "machine"}, foreign
 
 
 def test_no_module_has_grown_a_second_subject():
