@@ -4,6 +4,8 @@ Exit codes: 0 done, 1 failed (the message says what to do), 2 wrong usage.
 Heavy imports happen in the commands, so that `pinloop --help` answers at once.
 """
 
+import os
+
 import click
 
 from pinloop.backup import backup, restore
@@ -21,6 +23,7 @@ from pinloop.rules import rules
 from pinloop.tokens import token
 from pinloop.up import up
 from service.usage import version
+from service.variables import tell_unknown
 
 __all__ = ["main"]
 
@@ -38,6 +41,7 @@ def main() -> None:
 
     Exit codes: 0 done, 1 failed (the message says what to do), 2 wrong usage.
     """
+    tell_unknown("pinloop", os.environ)
 
 
 for command in (

@@ -18,6 +18,7 @@ from service.errors import SettingsError
 from service.tls import trusting
 from service.tls_serving import serving
 from service.usage import help_text, version
+from service.variables import tell_unknown
 
 __all__ = ["Declared", "HttpSettings", "LogSettings", "MqttSettings", "declared", "load", "read", "setting"]
 
@@ -160,6 +161,7 @@ def load(service: str, cls: type[S], argv: Sequence[str], environ: Mapping[str, 
     if "--version" in argv:
         print(f"{service} {version()}")  # noqa: T201
         raise SystemExit(0)
+    tell_unknown(service, environ, {service: [one.name for one in declared(cls)]})
     try:
         return read(service, cls, argv, environ)
     except SettingsError as error:

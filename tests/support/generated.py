@@ -3,6 +3,7 @@
 tests/test_generated.py fails when one of them is not what its source says.
 """
 
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,13 +12,16 @@ from click.testing import CliRunner
 
 from pinloop.cli import main
 from pinloop.config import SERVICES
+from pinloop.doctor.target import StackSettings
+from service.settings import declared
 
 SETTINGS_HEAD = """\
 # Settings
 
 Made by `make docs` from the declarations. A setting is, in rising order: its default, a key in `pinloop.toml`
 (`--config`), a variable (also with `_FILE`, naming a file that holds the value), a flag.
-`PINLOOP_<SERVICE>_X` wins over `PINLOOP_X`. `pinloop config SERVICE` prints a sample file.
+`PINLOOP_<SERVICE>_X` wins over `PINLOOP_X`. `pinloop config SERVICE` prints a sample file. A variable that begins with `PINLOOP_` and
+that nothing reads is told at each start of a service and by the command, with the name that was probably meant.
 """
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,8 +54,25 @@ def pinloop(*words: str) -> str:
     return result.output
 
 
+def setting_names() -> str:
+    """Return service/setting_names.py: every service knows what the others are told by variables."""
+    lines = [
+        '"""The names of every service\'s settings. Made by `make docs` from the declarations."""',
+        "",
+        "SETTING_NAMES = {",
+    ]
+    declaring = {name: importlib.import_module(f"{name}.settings").Settings for name in SERVICES}
+    for service, cls in {**declaring, "doctor": StackSettings}.items():
+        lines += [f'    "{service}": (', *(f'        "{one.name}",' for one in declared(cls)), "    ),"]
+    return "\n".join([*lines, "}"]) + "\n"
+
+
 # path below the root -> what it should hold
-GENERATED: dict[str, Callable[[], str]] = {"docs/settings.md": settings_page, "docs/cli.md": cli_page}
+GENERATED: dict[str, Callable[[], str]] = {
+    "docs/settings.md": settings_page,
+    "docs/cli.md": cli_page,
+    "service/setting_names.py": setting_names,
+}
 
 
 if __name__ == "__main__":
