@@ -69,14 +69,11 @@ def test_what_is_installed_with_the_services_is_used_by_them():
     declared = {re.split(r"[<>=]", one)[0] for one in project["dependencies"]}
     # tzdata is read by zoneinfo; the others are imported under another name.
     names = {"paho": "paho-mqtt", "yaml": "pyyaml", "prometheus_client": "prometheus-client"}
-    used = {
-        names.get(one, one) for package in PACKAGES for path in tracked(f"{package}/*.py") for one in imported(path)
-    }
+    services = [path for package in PACKAGES if package != "firmware" for path in tracked(f"{package}/*.py")]
+    used = {names.get(one, one) for path in services for one in imported(path)}
 
     assert declared - used == {"tzdata"}
-    # micropython's own and the extra `local` are looked for where they are used.
-    foreign = used - set(PACKAGES) - sys.stdlib_module_names - declared
-    assert foreign <= {"amqtt", "machine"}, foreign
+    assert used - declared - set(PACKAGES) - sys.stdlib_module_names == {"amqtt"}  # of the extra `local`
 
 
 def test_no_module_has_grown_a_second_subject():
