@@ -25,6 +25,9 @@ _PORTS = (
     "CONSOLE_PORT",
     "WEBHOOK_PORT",
     "LISTENER_PORT",
+    "CONSOLE_TLS_PORT",
+    "WEBHOOK_TLS_PORT",
+    "LISTENER_TLS_PORT",
     "INFLUXDB_PORT",
     "ALERTMANAGER_PORT",
     "GRAFANA_PORT",
@@ -178,7 +181,7 @@ class Stack:
 
     def wishes(self) -> dict[str, tuple[float, float]]:
         """Return pin -> (desired, reported) of the lights as the webhook has them; a released pin counts as 0."""
-        answer = self.http("WEBHOOK_PORT", "/pins", user=("operator", self.secret("operator_password")))
+        answer = self.operate("/pins")
         return {
             one["pin"]: (
                 one["desired"]["value"] if one["desired"] else 0,
@@ -188,10 +191,15 @@ class Stack:
             if one["device"] == "lights"
         }
 
+    def operate(self, path: str, body: object = None, method: str = "") -> Any:
+        """Return what the webhook answers the operator."""
+        user = ("operator", self.secret("operator_password"))
+        return self.http("WEBHOOK_PORT", path, user=user, body=body, method=method)
+
     def query(self, influxql: str) -> list[list[Any]]:
         """Return the rows that the store has for a query, with the token that only reads."""
-        path = "/query?" + urllib.parse.urlencode({"db": "pinloop", "q": influxql})
-        answer = self.http("INFLUXDB_PORT", path, token=self.secret("store_read_token"))
+        token = self.secret("store_read_token")
+        answer = self.http("INFLUXDB_PORT", "/query", token=token, query={"db": "pinloop", "q": influxql})
         series = answer["results"][0].get("series", [])
         return [row for one in series for row in one["values"]]
 
@@ -204,9 +212,11 @@ class Stack:
         token: str = "",
         body: object = None,
         method: str = "",
+        query: Mapping[str, str] = {},
     ) -> Any:
         """Return the JSON that a published port answers; None when the answer has no body."""
-        request = urllib.request.Request(f"http://{self.host}:{self.ports[port]}{path}")
+        more = "?" + urllib.parse.urlencode(query) if query else ""
+        request = urllib.request.Request(f"http://{self.host}:{self.ports[port]}{path}{more}")
         if user:
             request.add_header("Authorization", "Basic " + base64.b64encode(":".join(user).encode()).decode())
         if token:

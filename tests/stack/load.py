@@ -55,9 +55,14 @@ class Load:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def publish(self, sensor: str, value: float) -> None:
-        """Publish one reading of another sensor, without a number, so it is not counted."""
-        self._client.publish(f"pinloop/{self.device}/reading/{sensor}", f"{value}", qos=1).wait_for_publish(5)
+    def publish(self, sensor: str, value: float, at_s: float | None = None) -> None:
+        """Publish one reading of another sensor, without a number, so it is not counted.
+
+        Args:
+            at_s: when it was taken, seconds since 1970; None: now.
+        """
+        payload = f"{value}" if at_s is None else f'{{"v":{value},"t":{at_s:.3f}}}'
+        self._client.publish(f"pinloop/{self.device}/reading/{sensor}", payload, qos=1).wait_for_publish(5)
 
     def until(self, at_s: float) -> set[int]:
         """Return the numbers of the readings acknowledged before a moment, monotonic seconds."""
@@ -95,10 +100,10 @@ class Alerts:
         self._thread = threading.Thread(target=self._post, daemon=True)
         self._thread.start()
 
-    def fire(self, name: str, actuate: str) -> None:
-        """Begin an alert."""
+    def fire(self, name: str, actuate: str = "", **more: str) -> None:
+        """Begin an alert, with more labels; one of that name is replaced."""
         with self._lock:
-            labels = {"alertname": name, "actuate": actuate}
+            labels = {"alertname": name, "actuate": actuate, **more}
             self._alerts[name] = {"labels": labels, "startsAt": _time(), "endsAt": _time(3600)}
         self._changed.set()
 

@@ -34,8 +34,15 @@ def default(text: str) -> str:
 
 def mounts(name: str) -> dict[str, tuple[str, bool]]:
     """Return source -> (target, whether it is read-only) of a service's volumes."""
-    parts = [default(volume).split(":") for volume in SERVICES[name].get("volumes", [])]
-    return {part[0]: (part[1], part[2:] == ["ro"]) for part in parts}
+    found = {}
+    for volume in SERVICES[name].get("volumes", []):
+        if isinstance(volume, dict):
+            assert volume["bind"] == {"create_host_path": False}, "Docker would make a folder where a file is missing"
+            found[default(volume["source"])] = (volume["target"], volume["read_only"])
+        else:
+            source, target, *rest = default(volume).split(":")
+            found[source] = (target, rest == ["ro"])
+    return found
 
 
 def holder_of(name: str) -> str:
