@@ -105,7 +105,7 @@ class GatewayApi:
         problem = self._deliver(account.id.encode() + b"\0" + body, made, timed)
         if problem:
             return 503, {"error": problem}
-        for outcome, count in (("stored", found.stored), ("unknown", len(found.unknown)),
+        for outcome, count in (("stored", found.stored), ("unknown", len(items) - found.stored - len(found.rejected)),
                                ("rejected", len(found.rejected))):  # fmt: skip
             ITEMS.labels(outcome).inc(count)
         return 200, said

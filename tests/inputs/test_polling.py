@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from prometheus_client import REGISTRY
 
 from listener.fetch import FetchError, fetch
 from listener.handover import Handed, Handover
@@ -231,6 +232,32 @@ def test_a_dead_device_is_offline_once_and_costs_nobody_else_anything(store: tup
         ("http:espnet/dead", b"")
     ]
     assert max(at_once) == 1
+
+
+def test_a_dead_device_is_asked_half_as_often_each_time_and_as_before_when_it_answers(
+    store: tuple[Store, Handover],
+) -> None:
+    """At most eight times less often; it is counted how each poll ended."""
+    answers: list[bool] = [False, False, False, False, True, True, False]
+
+    def get(_url: str, _most: int) -> bytes:
+        if not answers.pop(0):
+            raise FetchError("does not answer in time")
+        return b"{}"
+
+    def counted(outcome: str) -> float:
+        return REGISTRY.get_sample_value("listener_polls_total", {"outcome": outcome}) or 0
+
+    before = counted("failed"), counted("stored")
+    target = Target("porch", "porch", "http:espnet/porch", 10.0, says_offline=True)
+    poller = Poller([target], store[1], get)
+    waits_s = []
+    while answers:
+        poller._due.clear()
+        poller._turn(target)
+        waits_s.append(round((poller._due[0][0] - time.monotonic()) / 10))
+    assert waits_s == [2, 4, 8, 8, 1, 1, 2]
+    assert (counted("failed") - before[0], counted("stored") - before[1]) == (5, 2)
 
 
 def test_a_store_that_takes_nothing_makes_lines_come_again(

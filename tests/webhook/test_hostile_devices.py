@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,10 +30,11 @@ class Scene:
         self._episode = 0
         world.advance(3)
 
-    def says(self, topic: str, payload: bytes | object) -> None:
-        """Let the odd device publish."""
+    def says(self, topic: str, payload: bytes | object, device: str = "odd") -> None:
+        """Let a device publish."""
         data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        self.world.publish(f"pinloop/odd/{topic}", data)
+        message: Any = SimpleNamespace(topic=f"pinloop/{device}/{topic}", payload=data, retain=False)
+        self.webhook.observed.message(message)
 
     def alert(self, status: str = "firing", reason: str = "") -> dict[str, Any]:
         """Post an alert of each device, in one body; return the answer."""
@@ -99,8 +101,7 @@ def test_a_report_of_the_last_seq_there_is_does_not_make_a_pin_deaf(scenes: Any)
     scene = scenes()
     scene.alert()
     scene.world.advance(2)
-    report = {"v": 1, "seq": MAX_INTEGER, "why": "command"}
-    scene.world.publish("pinloop/good/pin/relay/state", json.dumps(report).encode())
+    scene.says("pin/relay/state", {"v": 1, "seq": MAX_INTEGER, "why": "command"}, device="good")
     scene.world.advance(2)
     scene.good_follows()
 
