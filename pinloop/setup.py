@@ -22,6 +22,7 @@ from inputs import Inputs, load
 from inputs.declared import NONE
 from pinloop.broker_files import DOCTOR_DEVICE, HEALTH_USER, SERVICE_USERS, acl_text, check_users, password_text
 from pinloop.certificates import (
+    BASE_NAMES,
     RENEW_DAYS,
     CertificateError,
     certificate_of,
@@ -52,6 +53,9 @@ UIDS = {
     "devices": 10005,
 }
 DEMO_DEVICES = ("pot", "lights")  # of `--profile demo`; without it two accounts whose passwords nobody uses
+
+# Who has a port for HTTPS. One key for all of them: they go by the same names, so theft of one would be theft of each.
+HTTPS_SERVICES = ("listener", "webhook", "hub")
 
 _RELOAD = "a running broker reads its files again on: docker compose exec mosquitto sh -c 'kill -HUP 1'"
 _LEAST_CHARS = 8  # InfluxDB refuses shorter passwords; nobody should want them
@@ -149,7 +153,7 @@ class Secrets:
         self._make(self.owner / "devices" / DOCTOR_DEVICE)
         self._make_grafana_token()
         self.update_broker()
-        self.update_certificate(datetime.now(UTC))
+        self.update_certificates(datetime.now(UTC))
 
     def add_device(self, device: str) -> str:
         """Return the broker password of `device`, made when it has none.
@@ -178,25 +182,44 @@ class Secrets:
         self._place("mosquitto", "passwd", password_text(accounts, old))
         self._place("mosquitto", "acl", acl_text(self.prefix, self.inputs, self.devices))
 
-    def update_certificate(self, now: datetime) -> None:
-        """Make the authority once, and the broker's certificate when it needs one.
+    def update_certificates(self, now: datetime) -> None:
+        """Make the authority once, and the certificates of the broker and of HTTPS when they need to be made.
 
-        Only the broker can read its key, only the owner the authority's; the authority's certificate is for everybody.
+        Only the owner can read the authority's key; the authority's certificate is for everybody.
         """
         kept = self.owner / "mqtt_ca"
         if not kept.exists():
             write_file(kept, make_authority(now))
         authority = kept.read_text(encoding="ascii")
-        path = self.folder / "mosquitto" / "certificate"
-        old = path.read_text(encoding="ascii") if path.exists() else ""
-        certificate, reason = renewed(authority, old, self.names, now)
-        self._place("mosquitto", "certificate", certificate)
-        if old and reason:
+        broker, reason = self._renewed(authority, self.folder / "mosquitto" / "certificate", (), now)
+        self._place("mosquitto", "certificate", broker)
+        if reason:
             self.notes.append(f"the broker has a new certificate: {reason}; {_RELOAD}")
+        path = self.owner / "https_certificate"
+        https, reason = self._renewed(authority, path, HTTPS_SERVICES, now)
+        if not path.exists() or path.read_text(encoding="ascii") != https:
+            write_file(path, https)
+        for holder in HTTPS_SERVICES:
+            self._place(holder, path.name, https)
+        if reason:
+            self.notes.append(f"HTTPS has a new certificate: {reason}; the services take it over by themselves")
         if ends(authority) - now < timedelta(days=RENEW_DAYS):
             what = f"the authority of the broker's certificate ends on {ends(authority):%Y-%m-%d}: delete {kept}"
             self.notes.append(f"{what}, run setup again, restart the stack and give every device the new one")
         self._publish("mqtt_ca", certificate_of(authority))
+
+    def _renewed(self, authority: str, path: Path, own: Sequence[str], now: datetime) -> tuple[str, str]:
+        """Return a key and certificate, the one at `path` if it still does, and why it is another one than there.
+
+        Args:
+            own: names in the stack's network in place of the broker's.
+        """
+        old = path.read_text(encoding="ascii") if path.exists() else ""
+        names = self.names if old or self.names else BASE_NAMES
+        if names is not None and own:
+            names = [*own, *(name for name in names if name != BASE_NAMES[0])]
+        certificate, reason = renewed(authority, old, names, now)
+        return certificate, reason if old else ""
 
     def store(self, url: str, org: str, bucket: str) -> None:
         """Have InfluxDB make the scoped tokens that are missing, and hand them out.

@@ -156,7 +156,7 @@ def test_without_openssl_setup_says_what_to_install(
 
 
 def test_setup_gives_the_keys_to_nobody_else(folder: Path) -> None:
-    """The authority's stays with the owner, the broker's with the broker; the authority's certificate is for all."""
+    """Each of them to who serves with it; the authority's stays with the owner, its certificate is for all."""
     run(folder)
 
     keys = [
@@ -164,7 +164,8 @@ def test_setup_gives_the_keys_to_nobody_else(folder: Path) -> None:
         for path in folder.rglob("*")
         if path.is_file() and b"PRIVATE" in path.read_bytes()
     ]
-    assert sorted(keys) == ["mosquitto/certificate", "owner/mqtt_ca"]
+    https = [f"{holder}/https_certificate" for holder in ("hub", "listener", "owner", "webhook")]
+    assert sorted(keys) == sorted(["mosquitto/certificate", "owner/mqtt_ca", *https])
     assert (folder / "owner" / "mqtt_ca").stat().st_mode & 0o777 == 0o600
     broker = (folder / "mosquitto" / "certificate").stat()
     assert broker.st_mode & 0o777 == 0o400
@@ -204,6 +205,25 @@ def test_other_names_make_a_new_certificate_and_the_authority_stays(
     monkeypatch.delenv("PINLOOP_MQTT_TLS_NAMES")
     run(folder)
     assert (folder / "mosquitto" / "certificate").read_text() == server
+    assert capsys.readouterr().err == ""
+
+
+def test_the_services_have_a_certificate_for_https_with_the_same_names(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Their own in the stack in place of the broker's; a new one is taken over without anybody's help."""
+    path = folder / "listener" / "https_certificate"
+    run(folder)
+    assert certificates.names_in(path.read_text()) == ["listener", "webhook", "hub", "localhost", "127.0.0.1"]
+    monkeypatch.setenv("PINLOOP_MQTT_TLS_NAMES", "garden.local")
+    run(folder)
+    assert certificates.names_in(path.read_text())[-1] == "garden.local"
+    assert "HTTPS has a new certificate: its names changed; the services take it over" in capsys.readouterr().err
+    if os.geteuid() == 0:
+        assert path.stat().st_uid == UIDS["listener"]
+    before = {one: one.stat().st_mtime_ns for one in folder.rglob("*certificate")}
+    run(folder)
+    assert {one: one.stat().st_mtime_ns for one in folder.rglob("*certificate")} == before
     assert capsys.readouterr().err == ""
 
 
