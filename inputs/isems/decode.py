@@ -6,6 +6,7 @@ Source: ISEMS data collector, importer.py and its tests.
 """
 
 from contract.errors import ContractError, PayloadError
+from contract.limits import MAX_PAYLOAD_BYTES
 from contract.payloads import bare_number
 from contract.readings import Sample
 from inputs.base import Context
@@ -47,11 +48,13 @@ class Isems:
     def decode(self, topic: str, payload: bytes) -> list[Fact]:
         """See `Input`; the lines of a node that follow one another are one fact."""
         facts: list[Fact] = []
-        for number, line in enumerate(text(payload, "csvlog").splitlines(), start=1):
+        if len(payload) > MAX_PAYLOAD_BYTES:
+            raise PayloadError("csvlog", payload[:16], f"is longer than {MAX_PAYLOAD_BYTES} bytes", "size")
+        for number, line in enumerate(payload.splitlines(), start=1):
             if not line.strip():
                 continue
             try:
-                device, sample, texts = self._line(line, f"line {number}")
+                device, sample, texts = self._line(text(line, f"line {number}"), f"line {number}")
             except ContractError as error:
                 facts.append(Refused(str(error), error.reason))
                 continue

@@ -50,6 +50,20 @@ def test_a_message_says_what_its_vector_promises(file: str, vector: dict[str, An
     assert [fact.reason for fact in facts if isinstance(fact, Ignored)] == vector.get("ignored", [])
 
 
+def test_an_isems_line_of_bytes_that_are_no_text_costs_that_line() -> None:
+    """A byte that broke on the way, or in the flash of the router that keeps the log."""
+    line = b"%b;1;1700000000;f;1;0;;;12;;;;;;;;;"
+    facts = declared.parse("[isems]").decode("/isems/a/csvlog", b"\n".join([line % b"a", line % b"\xffb", line % b"c"]))
+    assert [plain(fact) for fact in facts if not isinstance(fact, About)] == [
+        {"device": "a", "values": VALUES, "t": 1700000000, "n": 1700000000},
+        {"refused": "utf8"},
+        {"device": "c", "values": VALUES, "t": 1700000000, "n": 1700000000},
+    ]
+
+
+VALUES = {"time_to_shutdown": 1, "power_save_mode": 0, "battery_voltage": 12}
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
 def test_an_input_is_a_folder_with_everything_about_it(folder: Path) -> None:
     """Decoder, page, sample and vectors; the sample is a good file."""
