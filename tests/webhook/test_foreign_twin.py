@@ -83,6 +83,42 @@ def test_a_dead_mans_switch_is_wound_up_with_every_renewal() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("kind", "pin", "there", "on"),
+    [
+        ("kind: esphome, topic: h", "entity: switch/relay", ("h/status", b"online"), ("h/switch/relay/command", b"ON")),
+        ("kind: shelly1, topic: s", "relay: 0", ("s/online", b"true"), ("s/relay/0/command", b"on")),
+        ("kind: custom, status_topic: there", "topic: set", ("there", b"online"), ("set", b"ON")),
+    ],
+    ids=["esphome", "shelly1", "custom"],
+)
+def test_a_timer_that_is_set_on_the_device_is_wound_up_by_repeating_the_command(
+    kind: str, pin: str, there: tuple[str, bytes], on: tuple[str, bytes]
+) -> None:
+    """No command could start it there, so the same one comes with every renewal; without `dead_man` it does not."""
+    for dead_man, times in (("true", 3), ("false", 1)):
+        stage = Stage(kind, f"{pin}, dead_man: {dead_man}")
+        stage.twin.heard(*there, False)
+        sent = stage.ask(1)
+        for topic in stage.declared.firmware.reads:
+            if topic not in (there[0],):
+                stage.twin.heard(topic, on[1], False)
+        sent += stage.ask(1) + stage.ask(1)
+        assert [one for one in sent if one.topic == on[0]] == [Message(*on)] * times
+
+
+def test_asking_a_tasmota_never_ends_its_timer() -> None:
+    """POWER without a payload did, for years; STATE tells all relays in one answer."""
+    stage = Stage("kind: tasmota, topic: k", "relay: 2, dead_man: true")
+    asked = [one for one in stage.twin.greet() if one.topic.startswith("cmnd/")]
+    assert asked == [Message("cmnd/k/STATE", b"")]
+    stage.twin.heard("tele/k/LWT", b"Online", False)
+    for topic in ("stat/k/RESULT", "stat/k/STATE"):
+        stage.twin.forget()
+        told = stage.twin.heard(topic, b'{"Time":"2026-01-01T00:00:00","POWER1":"OFF","POWER2":"ON"}', False)
+        assert state(told) == (1, 0, "local")
+
+
 def test_a_lease_that_is_not_renewed_ends_at_the_safe_value(stage: Stage) -> None:
     """The firmware knows no lease; its twin does."""
     stage.there()

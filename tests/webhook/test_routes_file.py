@@ -118,8 +118,6 @@ def test_a_mistake_in_a_route_names_line_route_key_value_and_rule(route: str, ex
         ("kind: tasmota, topic: a, user: svc.hub, pins: {p: }", "devices.d.user: 'svc.hub' is not a device's user"),
         ("kind: esphome, topic: a, pins: {p: }", "devices.d.pins.p.entity: is missing"),
         ("kind: esphome, topic: a, pins: {p: {entity: sensor/x}}", "'sensor/x' is not switch, light or fan"),
-        ("kind: esphome, topic: a, pins: {p: {entity: fan/x, dead_man: true}}", "esphome has no timer"),
-        ("kind: shelly1, topic: a, pins: {p: {dead_man: true}}", "shelly1 has no timer"),
         ("kind: zigbee2mqtt, topic: a, pins: {p: {property: x}}", "'x' is not state, or state_"),
         ("kind: zigbee2mqtt, topic: a, pins: {p: {property: state_l1, dead_man: true}}", "property 'state' only"),
         ("kind: custom, pins: {p: {on: a}}", "devices.d.pins.p.topic: is missing"),

@@ -13,7 +13,7 @@ from contract.payloads import bare_number
 from webhook.foreign.model import Firmware, Heard, Message, Parse, Pin, Read
 from webhook.foreign.values import json_object, payload, text_of, topic, yes_no
 
-__all__ = ["DEAD_MAN", "DEFAULTS", "DEVICE_KEYS", "PIN_KEYS", "build"]
+__all__ = ["DEFAULTS", "DEVICE_KEYS", "PIN_KEYS", "build"]
 
 _VALUE = "{value}"
 
@@ -34,7 +34,6 @@ PIN_KEYS: dict[str, Parse] = {
 }  # fmt: skip
 DEFAULTS = {"on": "ON", "off": "OFF"}
 DEVICE_KEYS: dict[str, Parse] = {"status_topic": topic, "online": payload, "offline": payload}
-DEAD_MAN = False
 
 
 def build(device: Mapping[str, str], pins: Mapping[str, Pin]) -> Firmware:

@@ -1,10 +1,13 @@
 """ESPHome over MQTT: `<prefix>/<component>/<id>/command`, read back from `.../state` and `<prefix>/status`.
 
 Its states are retained, and not sent again when nothing changed. It has no timer
-of its own that MQTT could start: an automation in the device's YAML is its dead
-man's switch.
+of its own that MQTT could start: a template switch in the device's YAML is its
+dead man's switch (docs/other-firmware.md). `on_turn_on` would not do: it comes with
+a changed state, not with a repeated ON.
 
-Source: ESPHome documentation, "MQTT Client Component" and the components' pages.
+Sources: ESPHome documentation, "MQTT Client Component" and the components' pages;
+esphome/esphome, switch.cpp (publish_state leaves out what was said before) and
+template_switch.cpp (write_state stops the action that runs and starts it anew).
 """
 
 import re
@@ -14,7 +17,7 @@ from contract.payloads import encode
 from webhook.foreign.model import Firmware, Heard, Message, Parse, Pin, Read, pin_reader, switched
 from webhook.foreign.values import json_object, text_of
 
-__all__ = ["DEAD_MAN", "DEFAULTS", "PIN_KEYS", "build"]
+__all__ = ["DEFAULTS", "PIN_KEYS", "build"]
 
 
 def _entity(text: str) -> str:
@@ -25,7 +28,6 @@ def _entity(text: str) -> str:
 
 PIN_KEYS: dict[str, Parse] = {"entity": _entity}
 DEFAULTS: dict[str, str] = {}
-DEAD_MAN = False
 
 
 def build(_name: str, topic: str, pins: Mapping[str, Pin]) -> Firmware:

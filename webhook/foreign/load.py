@@ -57,6 +57,7 @@ def read_devices(problems: Problems, node: Node, topics: Topics) -> dict[str, De
         for used in device.firmware.writes:
             if users.setdefault(used, name) != name:
                 problems.add(line, key, f"writes to '{used}', as {users[used]} does")
+                break
     return found
 
 
@@ -129,8 +130,6 @@ def _pin(problems: Problems, key: str, node: Node, firmware: ModuleType) -> Pin 
         block.add(one, "is missing")
     if firmware is custom and numbers and ("on" in given or "off" in given):
         block.add("payload", "does not go with on and off")
-    if dead_man and not firmware.DEAD_MAN:
-        block.add("dead_man", f"{firmware.__name__.rpartition('.')[2]} has no timer that a command could start")
     if dead_man and safe:
         block.add("dead_man", "switches off: it does not go with safe: 1")
     if dead_man and where.get("property", "state") != "state":

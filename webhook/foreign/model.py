@@ -42,7 +42,8 @@ class Pin:
 
     Attributes:
         safe: its value when nothing is asked of it any more.
-        dead_man: the firmware's own timer switches it off when commands stop coming.
+        dead_man: a timer of the firmware, or one that its owner has set there, switches it off when commands stop
+            coming: every renewal is sent to the device.
         guards: of the contract's PIN_NUMBERS (`min_on_s`, ...), kept by the webhook.
         where: what the firmware needs to know, by key.
     """

@@ -1,9 +1,12 @@
 """Shelly Gen1: `<topic>/relay/<n>/command` with on or off, read back from `<topic>/relay/<n>`.
 
 MQTT starts no timer here (HTTP does): the dead man's switch is the relay's own
-setting "Auto off". `overpower` means that the device switched the relay off.
+setting "Auto off", which each renewal's `on` may wind up. The documentation does
+not say so: were it otherwise, the relay would go off while it is wanted, say so,
+and be switched on again. `overpower` means that the device switched it off.
 
-Source: Shelly Gen1 device API, "MQTT".
+Source: Shelly Gen1 device API, "MQTT" (relay/<n>/command takes on, off, toggle) and
+"/settings/relay" (auto_off).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,11 +14,10 @@ from collections.abc import Mapping, Sequence
 from webhook.foreign.model import Firmware, Heard, Message, Parse, Pin, Read, pin_reader, switched
 from webhook.foreign.values import text_of, whole
 
-__all__ = ["DEAD_MAN", "DEFAULTS", "PIN_KEYS", "build"]
+__all__ = ["DEFAULTS", "PIN_KEYS", "build"]
 
 PIN_KEYS: dict[str, Parse] = {"relay": whole(0, 7)}
 DEFAULTS = {"relay": "0"}
-DEAD_MAN = False
 
 
 def build(_name: str, topic: str, pins: Mapping[str, Pin]) -> Firmware:

@@ -4,9 +4,12 @@ A device answers on `<src>/rpc`, notifies on `<topic>/events/rpc` (setting
 `rpc_ntf`, on by default) and keeps `<topic>/status/switch:<n>` up to date only
 with `status_ntf`. The answer to Switch.Set says what the switch was before, so
 each command is followed by Switch.GetStatus. `toggle_after` is the dead man's
-switch: the output flips back after so many seconds unless it is set again.
+switch: the output flips back after so many seconds. The documentation does not
+say that a repeated Set starts the time anew. Were it not so, the output would
+flip back while it is wanted, the device would say so, and it would be set again.
 
-Source: Shelly Gen2 device API, "MQTT", "Switch" and "RPC protocol".
+Source: Shelly Gen2 device API, "MQTT", "Switch" (Set: `toggle_after`, "flip-back
+timer"; status: `timer_started_at`, `timer_duration`) and "RPC protocol".
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +21,10 @@ from webhook.foreign.model import Firmware, Heard, Message, Parse, Pin, Read
 from webhook.foreign.shelly1 import online
 from webhook.foreign.values import json_object, whole
 
-__all__ = ["DEAD_MAN", "DEFAULTS", "PIN_KEYS", "build"]
+__all__ = ["DEFAULTS", "PIN_KEYS", "build"]
 
 PIN_KEYS: dict[str, Parse] = {"relay": whole(0, 15)}
 DEFAULTS = {"relay": "0"}
-DEAD_MAN = True
 
 
 def build(name: str, topic: str, pins: Mapping[str, Pin]) -> Firmware:

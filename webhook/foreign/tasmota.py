@@ -2,12 +2,18 @@
 
 Never retained: Tasmota's documentation warns that a retained command comes back
 at every connect and overrides PowerOnState. PulseTime<n> is the dead man's
-switch: a relay goes off by itself, and every ON starts the time anew. It is a
-lasting setting of the relay: it also ends what a hand at the button began.
+switch: a relay goes off by itself, and every ON starts the time anew, also of a
+relay that is on. It is a lasting setting of the relay: it also ends what a hand
+at the button began, and what PowerOnState switches on after a power cut.
 PulseTime and POWER are two messages, not one Backlog, which would still be at
 work when an OFF overtakes it.
 
-Source: Tasmota documentation, "MQTT" and "Commands" (Power, PulseTime).
+What the relays are is asked with STATE: up to version 9 and later, POWER without
+a payload ended the running PulseTime, and the relay stayed on for ever.
+
+Sources: Tasmota documentation, "MQTT" and "Commands" (Power, PulseTime, State);
+arendst/Tasmota, support_tasmota.ino (ExecuteCommandPower: "Restart PulseTime if
+powered On"), issues 12323 (a repeated ON restarts it) and 9325 (a question ends it).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +21,10 @@ from collections.abc import Mapping, Sequence
 from webhook.foreign.model import Firmware, Heard, Message, Parse, Pin, Read, pin_reader, switched
 from webhook.foreign.values import json_object, text_of, whole
 
-__all__ = ["DEAD_MAN", "DEFAULTS", "PIN_KEYS", "build"]
+__all__ = ["DEFAULTS", "PIN_KEYS", "build"]
 
 PIN_KEYS: dict[str, Parse] = {"relay": whole(1, 32)}
 DEFAULTS = {"relay": "1"}
-DEAD_MAN = True
 
 _LONGEST_PULSE = 64900
 
@@ -45,13 +50,14 @@ def build(_name: str, topic: str, pins: Mapping[str, Pin]) -> Firmware:
 
     reads: dict[str, Read] = {
         f"stat/{topic}/RESULT": result,
+        f"stat/{topic}/STATE": result,  # with SetOption4 answers have a topic of their own
         f"tele/{topic}/STATE": result,
         f"tele/{topic}/LWT": _presence,
     }
     for word, pin in words.items():
         reads[f"stat/{topic}/{word}"] = pin_reader(pin, lambda payload: switched(text_of(payload)))
-    queries = tuple(Message(one, b"") for one in commands.values())
-    return Firmware(command, (*commands.values(), *timers.values()), reads, queries)
+    query = Message(f"cmnd/{topic}/STATE", b"")
+    return Firmware(command, (*commands.values(), *timers.values(), query.topic), reads, (query,))
 
 
 def _pulse(ttl_s: int) -> int:

@@ -1,11 +1,17 @@
 """Zigbee2MQTT: `<base>/<friendly name>/set` with {"state":"ON"}, read back from `<base>/<friendly name>`.
 
-The dead man's switch is Zigbee's "on with timed off" (`on_time`): whether it
-works is up to the switch. Availability is told only where Zigbee2MQTT's
-`availability` is on, so a device is thought to be there until it says otherwise.
+The dead man's switch is Zigbee's "on with timed off" (`on_time`): the greater of
+what is left and what comes counts, so a renewal winds it up, a shorter one
+shortens nothing, and OFF ends it. Whether it works is up to the switch: some
+ignore the whole message, and stay off. Availability is told only where
+Zigbee2MQTT's `availability` is on, so a device is thought to be there until it
+says otherwise.
 
-Source: Zigbee2MQTT documentation, "MQTT topics and messages", "Device
-availability", and the devices' pages ("On with timed off").
+Sources: Zigbee2MQTT documentation, "MQTT topics and messages", "Device
+availability", and the devices' pages ("On with timed off"); Zigbee Cluster Library,
+3.8.2.3.6 (On With Timed Off); zigbee-herdsman-converters, toZigbee.ts (`on_off`: tells
+no state then, the device has to report it) and pull request 2326; Zigbee2MQTT, issues
+23845 and 21797 (devices that ignore it).
 """
 
 import re
@@ -15,7 +21,7 @@ from contract.payloads import encode
 from webhook.foreign.model import Firmware, Heard, Message, Parse, Pin, switched
 from webhook.foreign.values import json_object, text_of
 
-__all__ = ["DEAD_MAN", "DEFAULTS", "PIN_KEYS", "build"]
+__all__ = ["DEFAULTS", "PIN_KEYS", "build"]
 
 _LONGEST_ON_S = 6553  # 16 bits of tenths of a second
 
@@ -28,7 +34,6 @@ def _property(text: str) -> str:
 
 PIN_KEYS: dict[str, Parse] = {"property": _property}
 DEFAULTS = {"property": "state"}
-DEAD_MAN = True
 
 
 def build(_name: str, topic: str, pins: Mapping[str, Pin]) -> Firmware:
