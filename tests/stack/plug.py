@@ -17,7 +17,7 @@ class Plug:
         on: its relay.
         commands: what it was told, (topic after `cmnd/<topic>/`, payload).
 
-    Source: Tasmota's documentation, MQTT and Commands (POWER, PulseTime, LWT).
+    Source: Tasmota's documentation, MQTT and Commands (POWER, STATE, PulseTime, LWT).
     """
 
     def __init__(self, stack: Stack, topic: str, password: str) -> None:
@@ -49,7 +49,7 @@ class Plug:
     def _told(self, client: paho.Client, _userdata: object, message: paho.MQTTMessage) -> None:
         command, payload = message.topic.rpartition("/")[2], message.payload.decode()
         self.commands.append((command, payload))
-        if command in ("POWER", "POWER1"):
+        if command in ("POWER", "POWER1", "STATE"):
             if payload:  # without one it is a question
                 self.on = payload == "ON"
             state = "ON" if self.on else "OFF"
