@@ -169,6 +169,7 @@ def _serve(settings: Settings) -> int:
     health.add("pins", pin_book.problem)
     health.add("other firmware", bridges.problem)
     health.add_warning("other firmware that is declared no more", bridges.warning)
+    health.add_warning("senders of alerts", guard.senders_problem)
 
     def rehearsed() -> str | None:
         some = "every pin" if settings.dry_run else ", ".join(pin_book.rehearsed())

@@ -17,6 +17,7 @@ _RIVALS_S = 2.5
 # For warnings whose own words do not say it.
 _ADVICE = {
     "certificate": "Renew the certificate of its HTTPS port (docs/tls.md): the service takes it over by itself.",
+    "senders of alerts": "Give the sender the alert password of the secrets folder; Grafana reads it when it starts.",
     "dry_run": "Nothing, while pins are tried out; `dry_run` in its settings or the pins file ends it.",
 }
 

@@ -36,6 +36,7 @@ class Door:
         users = BasicUsers({ALERTS: "alert-secret", OPERATOR: "operator-secret"}, throttle, self.clock)
         signatures = Signatures(key, STAMP, Replays(folder / "used", NOW_S)) if key else None
         guard = Guard(users, signatures, Tokens(self.tokens), throttle, alert_auth, self.clock)
+        self.senders_problem = guard.senders_problem
         app: Flask = make_app(guard.admit, 1 << 16, _routes())
         self.client = app.test_client()
 
@@ -123,6 +124,21 @@ def test_a_flood_of_wrong_credentials_is_slowed_down_and_locks_nobody_out(door: 
     assert ask("operator-secret", good)[0] == 200
     assert ask("operator-secret", bad)[0] == 200
     assert one.client.get("/claims", auth=("nobody", "x"), environ_overrides=bad).status_code == 429
+
+
+def test_senders_that_are_all_refused_are_told_until_one_is_let_in(door: Callable[..., Door]):
+    """Grafana says so nowhere that anybody looks, and nothing is actuated meanwhile."""
+    one = door(BASIC)
+    assert one.client.get("/alert").status_code == 401  # the doctor tries the lock
+    assert one.senders_problem() is None
+    assert [one.post(ALERTS, "old password"), one.post()] == [401, 401]
+    assert one.client.get("/alert", auth=(ALERTS, ALERT_SECRET)).status_code == 405
+    assert "2 posts to /alert had wrong credentials" in str(one.senders_problem())
+    assert one.post(ALERTS) == 200
+    assert one.senders_problem() is None
+    one.post()
+    one.clock.now_s += 901
+    assert one.senders_problem() is None
 
 
 def test_tokens_open_what_their_scope_says_and_never_the_senders_door(door: Callable[..., Door]):

@@ -34,6 +34,8 @@ ALERT_AUTH = (ANY, BASIC, HMAC, BOTH)
 _ALERT_CHALLENGE = 'Basic realm="pinloop alerts"'
 _CHALLENGE = 'Basic realm="pinloop", Bearer realm="pinloop"'
 
+_TOLD_S = 900.0  # a sender comes again within its group_interval
+
 
 class Guard:
     """Looks at every request before its handler.
@@ -62,7 +64,18 @@ class Guard:
         self._throttle = throttle
         self._alert_auth = alert_auth
         self._clock = clock
+        self._refused = 0  # posts of alerts since one was let in
+        self._refused_s = 0.0
         self._log = logs.get("access")
+
+    def senders_problem(self) -> str | None:
+        """Say that senders of alerts are refused and none is let in, None when that is not so; a check for `Health`."""
+        if not self._refused or not 0 <= self._clock() - self._refused_s < _TOLD_S:
+            return None
+        return (
+            f"{self._refused} posts to /alert had wrong credentials since the last one that was let in:"
+            " does Grafana have the alert password of now?"
+        )
 
     def admit(self, request: Request, operation: Operation | None) -> Caller | None:
         """Return who asks when the request may go on, None for somebody of whom that is not asked.
@@ -80,7 +93,11 @@ class Guard:
         try:
             found = self._sender(request, address) if scope == ALERT else self._person(request, address)
         except Refusal as error:
+            if scope == ALERT and operation is not None:  # not GET /alert: the doctor tries the lock
+                self._refused, self._refused_s = self._refused + 1, self._clock()
             raise self._counted(address, error) from None
+        if scope == ALERT and operation is not None:
+            self._refused = 0
         if not found.may(scope):
             raise Refusal(403, "scope", _forbidden(found, scope))
         return found
