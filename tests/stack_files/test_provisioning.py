@@ -133,7 +133,9 @@ def test_the_contact_point_is_the_webhook_with_basic_auth() -> None:
     assert receiver["settings"]["password"].startswith("$__file{")
     assert receiver["settings"]["maxAlerts"] == "0"
     # It signs as well, with the time: Grafana has no default for that header, and the webhook wants this one.
+    # Its keys are those of grafana/alerting, receivers/util.go (HMACConfig); a nested secret is taken from a file, too.
     signed = receiver["settings"]["hmacConfig"]
+    assert signed.keys() == {"secret", "header", "timestampHeader"}
     assert signed["secret"] == "$__file{/secrets/grafana/hmac_key}"
     assert signed["header"] in HEADERS
     assert signed["timestampHeader"] == AccessSettings.hmac_timestamp_header
