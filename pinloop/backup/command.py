@@ -2,6 +2,8 @@
 
 import json
 import signal
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -10,6 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from pinloop.backup.archive import Manifest
+    from pinloop.backup.own import OwnFile
+    from pinloop.backup.plan import Item
 
 __all__ = ["backup", "restore"]
 
@@ -30,22 +34,24 @@ _json = click.option("--json", "json_wanted", is_flag=True, help="Print one JSON
 def backup(file: Path, data_dir: Path, stack: bool, json_wanted: bool) -> None:
     """Keep everything in FILE (.tar.gz), also while Pinloop runs.
 
-    Readings, claims, the state of the rules, secrets, tokens, devices, your files (rules, pins, routes, inputs) and
-    dead letters. Whoever has the file has the passwords: keep it like a key. A file of that name is replaced when the
-    new one is whole.
+    Readings (those in the spool as well), claims, the state of the rules, secrets, tokens, devices, dead letters, and
+    your files (rules, pins, routes, inputs; of the stack also .env and docker-compose.override.yml). Whoever has the
+    file has the passwords: keep it like a key. A file of that name is replaced when the new one is whole.
 
     \b
     Example:
       pinloop backup pinloop.tar.gz
     """
     from pinloop.backup.archive import write
+    from pinloop.backup.own import OWN_ROOTS, own_items
     from pinloop.backup.plan import LOCAL, STACK, local_items, stack_items
     from pinloop.errors import PinloopError
     from pinloop.local.layout import Layout
 
     signal.signal(signal.SIGTERM, _interrupt)
+    items: Iterable[Item]
     if stack:
-        mode, items = STACK, stack_items()
+        mode, items = STACK, chain(own_items(), stack_items())
     else:
         layout = Layout(data_dir, data_dir / "rules.yml")
         if not layout.secrets.is_dir():
@@ -62,6 +68,9 @@ def backup(file: Path, data_dir: Path, stack: bool, json_wanted: bool) -> None:
         click.echo(json.dumps({"file": str(file), "size_bytes": size, **_told(manifest)}))
     else:
         click.echo(f"{len(manifest.files)} files in {file} ({size:,} bytes). It holds every password.")
+        if stack:
+            own = [name.partition("/")[2] for name in manifest.files if name.partition("/")[0] in OWN_ROOTS]
+            click.echo(f"Your own files in it: {', '.join(own) or 'none, all are as they came'}.")
 
 
 @click.command()
@@ -73,7 +82,8 @@ def restore(file: Path, data_dir: Path, stack: bool, json_wanted: bool) -> None:
     """Make Pinloop what it was when FILE was made.
 
     Pinloop must not run meanwhile. The backup is checked as a whole before anything changes, and what is there now is
-    kept beside it. After the next start the webhook's commands count as new for every device.
+    kept beside it. Files of the stack that you edit are not replaced: one that differs is put beside yours. After the
+    next start the webhook's commands count as new for every device.
 
     \b
     Example:
@@ -86,21 +96,36 @@ def restore(file: Path, data_dir: Path, stack: bool, json_wanted: bool) -> None:
 
     done = restore_stack(file.absolute()) if stack else restore_local(file, Layout(data_dir, data_dir / "rules.yml"))
     if json_wanted:
-        rules = str(done.rules) if done.rules else None
         aside = [str(path) for path in done.aside]
-        click.echo(json.dumps({"file": str(file), "aside": aside, "rules": rules, **_told(done.manifest)}))
+        own = {one.name: {"state": one.state, "path": str(one.path)} for one in done.own}
+        said = {"file": str(file), "aside": aside, "own": own, "changed": done.changed, **_told(done.manifest)}
+        click.echo(json.dumps(said))
         return
     made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(done.manifest.made_at_s))
     click.echo(f"{len(done.manifest.files)} files as of {made} are back.")
     for path in done.aside:
         click.echo(f"What was there before is in {path}.")
-    if done.rules:
-        click.echo(f"The rules file is {done.rules}; put it where RULES_FILE points.")
+    if done.changed:
+        click.echo(f"Of your files these differ from before: {', '.join(done.changed)}.")
+    for line in _own_lines(done.own):
+        click.echo(line)
     click.echo("Start it: " + ("docker compose up -d --wait" if stack else "pinloop up"))
 
 
 def _told(manifest: "Manifest") -> dict[str, object]:
     return {"files": sorted(manifest.files), "made_at_s": manifest.made_at_s, "pinloop": manifest.pinloop}
+
+
+def _own_lines(own: "Sequence[OwnFile]") -> list[str]:
+    """Say what became of the owner's files, as far as something did."""
+    from pinloop.backup.own import BESIDE, OUTSIDE, PUT_BACK
+
+    words = {
+        PUT_BACK: "{name} is put back.",
+        BESIDE: "{name} stays as it is; the backup's, which differs, is beside it: {path.name}",
+        OUTSIDE: "{name} was not in this folder; the backup's is {path}",
+    }
+    return [words[one.state].format(name=one.name, path=one.path) for one in own if one.state in words]
 
 
 def _rules_path(running: Path, default: Path) -> Path:

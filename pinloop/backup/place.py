@@ -2,15 +2,18 @@
 
 import contextlib
 import fcntl
+import filecmp
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pinloop.backup.archive import Manifest, unpack
-from pinloop.backup.plan import LOCAL, RULES_FILE, STACK, STACK_ROOTS
+from pinloop.backup.own import CHECKOUT, OWN_ROOTS, OwnFile, put_back
+from pinloop.backup.plan import LOCAL, STACK, STACK_ROOTS
 from pinloop.backup.truth import renew_claims, renew_rules
 from pinloop.errors import PinloopError
 from pinloop.local.instance import locked
@@ -26,12 +29,14 @@ class Restored:
     Attributes:
         manifest: of the backup.
         aside: where what was there before is now.
-        rules: where the stack's rules file was put, None when it is in its place.
+        own: what became of the stack's files that its owner edits.
+        changed: names of such files in local mode that are others now than before.
     """
 
     manifest: Manifest
     aside: list[Path]
-    rules: Path | None = None
+    own: list[OwnFile] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
 
 
 def restore_local(file: Path, layout: Layout) -> Restored:
@@ -60,42 +65,52 @@ def restore_local(file: Path, layout: Layout) -> Restored:
         if {path.name for path in aside.iterdir()} <= {"lock", "running.json"}:
             shutil.rmtree(aside)
             return Restored(manifest, [])
-    return Restored(manifest, [aside])
+    changed = [path.name for path in (data / one.name for one in _edited(layout)) if _differ(path, aside / path.name)]
+    return Restored(manifest, [aside], changed=changed)
 
 
-def restore_stack(file: Path, roots: Mapping[str, Path] = STACK_ROOTS) -> Restored:
+def restore_stack(file: Path, roots: Mapping[str, Path] = STACK_ROOTS, checkout: Path = CHECKOUT) -> Restored:
     """Make the stack's volumes what they were; in each, what is there now goes into a folder of it.
 
-    Of the volume `secrets` only `owner` is replaced: `setup` makes the services' copies from it.
+    Of the volume `secrets` only `owner` is replaced: `setup` makes the services' copies from it. The owner's own files,
+    below the folder `checkout`, are never written over (`own.py`).
 
     Raises:
         PinloopError: the webhook runs, the backup cannot be used, or a volume cannot be written.
     """
     new = {root: path / f".restoring-{os.getpid()}" for root, path in roots.items()}
-    rules = file.with_name(file.name + ".rules.yml")
-
-    def place(name: str) -> Path | None:
-        root, _, rest = name.partition("/")
-        if name == RULES_FILE:
-            return new["rules"] / "rules.yml"
-        return new[root] / rest if root in new and rest else None
 
     with _webhook_is_away(roots["webhook"]), contextlib.ExitStack() as stack, _explained(roots["secrets"]):
         for folder in new.values():
             stack.enter_context(_removed(folder))
+        own = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+
+        def place(name: str) -> Path | None:
+            root, _, rest = name.partition("/")
+            folder = own / root if root in OWN_ROOTS else new.get(root)
+            return folder / rest if folder and rest else None
+
         manifest = unpack(file, place)
         _check_mode(file, manifest, STACK)
         for kept in manifest.files.values():
+            root = kept.name.partition("/")[0]
             target = place(kept.name)
-            if target:
+            if target and root in new:
                 target.chmod(kept.mode & 0o777)
-                _give(target, kept.uid, kept.gid, new[kept.name.partition("/")[0]] if kept.name != RULES_FILE else None)
+                _give(target, kept.uid, kept.gid, new[root])
         _renew(new["webhook"] / "claims.db", new["rules"] / "state.db")
-        has_rules = (new["rules"] / "rules.yml").exists()
-        if has_rules:
-            shutil.move(new["rules"] / "rules.yml", rules)
         aside = [_swap(path, new[root], only="owner" if root == "secrets" else "") for root, path in roots.items()]
-    return Restored(manifest, [path for path in aside if path], rules if has_rules else None)
+        owned = [kept for kept in manifest.files.values() if kept.name.partition("/")[0] in OWN_ROOTS]
+        files = [put_back(kept, own / kept.name, checkout, file, _stamp()) for kept in owned]
+    return Restored(manifest, [path for path in aside if path], files)
+
+
+def _edited(layout: Layout) -> tuple[Path, ...]:
+    return layout.rules, layout.routes, layout.pins, layout.inputs
+
+
+def _differ(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and not filecmp.cmp(one, other, shallow=False)
 
 
 def _swap(root: Path, new: Path, only: str) -> Path | None:
@@ -131,12 +146,12 @@ def _like(old: Path, new: Path) -> None:
             os.chown(path, stat.st_uid, stat.st_gid)
 
 
-def _give(path: Path, uid: int, gid: int, top: Path | None) -> None:
+def _give(path: Path, uid: int, gid: int, top: Path) -> None:
     """Give a file, and the folders above it as far as `top`, to its owner; only root can."""
     if os.geteuid() != 0:
         return
     os.chown(path, uid, gid)
-    while top is not None and (path := path.parent) != top:
+    while (path := path.parent) != top:
         os.chown(path, uid, gid)
 
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 
 from pinloop.backup.archive import FORMAT, write
 from pinloop.backup.place import restore_stack
-from pinloop.backup.plan import RULES_FILE, STACK, STACK_ROOTS, stack_items
+from pinloop.backup.plan import STACK, STACK_ROOTS, stack_items
 from pinloop.cli import main
 from pinloop.errors import PinloopError
 from pinloop.local.instance import locked
@@ -311,7 +311,7 @@ def test_a_backup_that_is_asked_to_stop_leaves_nothing(
 
 @pytest.fixture
 def volumes(tmp_path: Path) -> dict[str, Path]:
-    """The stack's volumes with something of everything, and its rules file."""
+    """The stack's volumes with something of everything."""
     roots = {name: tmp_path / "volumes" / name for name in STACK_ROOTS}
     for path in roots.values():
         path.mkdir(parents=True)
@@ -328,9 +328,7 @@ def volumes(tmp_path: Path) -> dict[str, Path]:
 
 
 def kept_stack(volumes: dict[str, Path], tmp_path: Path) -> Path:
-    rules = tmp_path / "rules.yml"
-    rules.write_text("version: 1\nrules: []\n")
-    write(tmp_path / "stack.tar.gz", STACK, stack_items(volumes, rules))
+    write(tmp_path / "stack.tar.gz", STACK, stack_items(volumes))
     return tmp_path / "stack.tar.gz"
 
 
@@ -348,14 +346,12 @@ def test_the_stacks_volumes_come_back_with_what_was_there_aside(volumes: dict[st
     assert (volumes["secrets"] / "hub" / "console_password").exists()  # `setup` brings the copies up to date
     assert not (volumes["webhook"] / "claims.db-wal").exists()
     assert [path.name for path in (volumes["influxdb"] / "engine").iterdir()] == ["1.tsm"]
-    assert done.rules is not None
-    assert done.rules.read_text() == "version: 1\nrules: []\n"
     asides = {path.parent.name for path in done.aside}
     assert asides == {"secrets", "webhook", "grafana", "influxdb"}
     again = kept_stack(volumes, tmp_path)
     with tarfile.open(again) as tar:
         assert set(tar.getnames()) == {
-            "secrets/owner/console_password", "secrets/owner/devices/pot", "webhook/claims.db", RULES_FILE,
+            "secrets/owner/console_password", "secrets/owner/devices/pot", "webhook/claims.db",
             "grafana/grafana.db", "influxdb/engine/1.tsm", "manifest.json",
         }  # fmt: skip
 

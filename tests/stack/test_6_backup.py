@@ -24,11 +24,15 @@ def test_a_backup_is_made_and_restored(
     wishes.green(0)
     until_pins(stack, wishes.wanted)
     kept, secret = tmp_path / "kept.tar.gz", stack.secret("console_password")
+    own = tmp_path / "pins.yml"  # of the owner, outside of the checkout
+    own.write_text("version: 1\npins: {}\n# mine\n")
     numbers = load.until(time.monotonic())
     began_s = time.monotonic()
-    said = stack.make("backup", "STACK=1", f"FILE={kept}")
+    said = stack.make("backup", "STACK=1", f"FILE={kept}", PINS_FILE=str(own))
     took_s = time.monotonic() - began_s
     assert str(kept) in said
+    assert "tests/stack/rules.yml" in said  # where RULES_FILE points; samples that nobody changed are not kept
+    assert "webhook/routes.yml" not in said
     seen = recovery(stack, load, time.monotonic(), wishes.wanted)
     table.add("all of them", "`make backup STACK=1`", EXPECTED, f"took {took_s:.1f} s; {seen}")
 
@@ -44,7 +48,11 @@ def test_a_backup_is_made_and_restored(
         stack.compose("stop", "--timeout", "10")
         for volume in VOLUMES:
             stack.wipe(volume)
-        assert "are back" in stack.make("restore", "STACK=1", f"FILE={kept}")
+        said = stack.make("restore", "STACK=1", f"FILE={kept}")
+        assert "are back" in said
+        assert f"the backup's is {kept}.pins.yml" in said
+        assert "rules.yml" not in said  # it is as it was
+        assert Path(f"{kept}.pins.yml").read_text() == own.read_text()
         stack.compose("up", "--detach", "--wait", "--wait-timeout", "90")
     finally:
         stack.docker("rm", "--force", held)
