@@ -5,10 +5,13 @@ explanations are the webhook's, asked at the moment of the request. Every error
 is a JSON object {"error": text}.
 """
 
+from typing import Any
+
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import BadRequest, NotFound, ServiceUnavailable
 
 from contract.topics import check_device, check_name
+from hub.presence import presence
 from hub.state import hub
 
 __all__ = ["routes"]
@@ -49,8 +52,8 @@ def readings(device: str, sensor: str) -> Response:
 
 @routes.get("/pins")
 def pins() -> Response:
-    """Return every pin with what is desired and what is reported."""
-    return jsonify(pins=hub().webhook.pins())
+    """Return every pin with what is desired, what is reported, and whether that holds now."""
+    return jsonify(pins=[{**pin, **_presence(pin)} for pin in hub().webhook.pins()])
 
 
 @routes.get("/pins/history")
@@ -70,7 +73,8 @@ def changes() -> Response:
 @routes.get("/pins/<device>/<pin>/why")
 def why(device: str, pin: str) -> Response:
     """Return why a pin is what it is."""
-    return jsonify(hub().webhook.why(check_device(device), check_name(pin, "pin")))
+    found = hub().webhook.why(check_device(device), check_name(pin, "pin"))
+    return jsonify({**found, **_presence(found)})
 
 
 @routes.put("/pins/<device>/<pin>")
@@ -112,6 +116,13 @@ def events() -> Response:
     response.call_on_close(streams.close)
     response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back
     return response
+
+
+def _presence(pin: dict[str, Any]) -> dict[str, Any]:
+    picture, now_s = hub().picture, hub().clock()
+    heard = not picture.links().get("broker", {"problem": None})["problem"]
+    device = picture.device(pin["device"])
+    return presence(pin["pin"], pin["reported"], device, began_s=picture.began_s, heard=heard, now_s=now_s)
 
 
 def _seconds(text: str) -> float:

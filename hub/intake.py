@@ -79,6 +79,8 @@ class Intake:
         elif topic.kind == PIN_STATE and payload:
             picture.state(device, topic.name, decode_state(payload), retained)
             self._on_pin()
+        elif topic.kind == PIN_STATE:
+            picture.forget_report(device, topic.name)
         elif topic.kind in (READING, READINGS, RELAYED) and not retained:
             samples = [decode_reading(topic.name, payload)] if topic.kind == READING else decode_readings(payload)
             for sample in samples:

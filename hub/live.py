@@ -35,6 +35,9 @@ class Picture:
 
     Safe for several threads: fed on the network thread and by the mirror of the webhook, read by requests.
 
+    Attributes:
+        began_s: since when it is filled, seconds since 1970.
+
     Args:
         feed: gets an event for every change.
         clock: seconds since 1970.
@@ -46,6 +49,7 @@ class Picture:
         self, feed: Feed, clock: Callable[[], float], stale: Callable[[str, bool], float] = lambda _device, _own: 60
     ) -> None:
         self.feed = feed
+        self.began_s = clock()
         self._clock = clock
         self._stale = stale
         self._lock = threading.RLock()
@@ -143,6 +147,21 @@ class Picture:
                 for key in [key for key in self._pins if key[0] == device]:
                     del self._pins[key]
                     self._history.pop(key, None)
+                self.feed.add("info", {"device": device})
+
+    def forget_report(self, device: str, pin: str) -> None:
+        """Take the end of a report: somebody cleared it; a pin that its device does not declare is gone with it."""
+        with self._lock:
+            entry, known = self._pins.get((device, pin)), self._devices.get(device)
+            if entry is None:
+                return
+            entry["reported"] = None
+            if known and pin in known["info"]["pins"]:
+                self._compare(entry)
+                self._pin_changed(entry)
+            else:
+                del self._pins[device, pin]
+                self._history.pop((device, pin), None)
                 self.feed.add("info", {"device": device})
 
     def explained(self, pins: Sequence[Json]) -> None:

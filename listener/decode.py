@@ -153,10 +153,11 @@ class Decoder:
 _READERS: dict[str, Callable[[t.Topic, bytes], Sequence[Fact]]] = {
     t.READING: lambda topic, payload: [_unreserved(Readings(topic.device, [decode_reading(topic.name, payload)]))],
     t.READINGS: lambda topic, payload: [_unreserved(Readings(topic.device, decode_readings(payload)))],
-    t.STATUS: lambda topic, payload: [Status(topic.device, decode_status(payload))],
-    t.INFO: lambda topic, payload: [Info(topic.device, decode_info(payload))],
+    # An empty one of these is no message of the device: somebody cleared what was retained.
+    t.STATUS: lambda topic, payload: [Status(topic.device, decode_status(payload))] if payload else [],
+    t.INFO: lambda topic, payload: [Info(topic.device, decode_info(payload))] if payload else [],
     t.PIN_SET: lambda topic, payload: [Commanded(topic.device, topic.name, decode_command(payload))],
-    t.PIN_STATE: lambda topic, payload: [Reported(topic.device, topic.name, decode_state(payload))],
+    t.PIN_STATE: lambda topic, payload: [Reported(topic.device, topic.name, decode_state(payload))] if payload else [],
 }
 
 

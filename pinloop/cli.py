@@ -14,6 +14,7 @@ from pinloop.deadletter import deadletter
 from pinloop.demo import demo
 from pinloop.devices import device
 from pinloop.doctor import doctor
+from pinloop.forget import forget
 from pinloop.gateways import gateway
 from pinloop.inputs import inputs
 from pinloop.pins import pin
@@ -62,3 +63,4 @@ for command in (
     restore,
 ):
     main.add_command(command)
+pin.add_command(forget)

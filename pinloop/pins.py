@@ -15,6 +15,7 @@ from contract.errors import TopicError
 from contract.topics import check_device, check_name
 from pinloop.client import HubClient, find_hub
 from pinloop.durations import Duration
+from pinloop.pin_rows import COLUMNS, held_by, note, row
 from pinloop.show import ago, as_json, hub_options, number, table
 
 __all__ = ["pin"]
@@ -63,11 +64,14 @@ def pin() -> None:
 @pin.command("list")
 @hub_options
 def list_pins(url: str | None, data_dir: Path, json_wanted: bool) -> None:
-    """List every pin: what is desired, and what it is."""
+    """List every pin: what is desired, and what it is.
+
+    `was 1`: the last report of a device that is away; the note says what the pin is thought to be meanwhile.
+    """
     found = find_hub(url, data_dir).get("/pins")
     if json_wanted:
         return as_json(found)
-    table(("pin", "desired", "reported", "slot", "from", "differs", "held"), [_row(one) for one in found["pins"]])
+    table(COLUMNS, [row(one) for one in found["pins"]])
     return None
 
 
@@ -126,6 +130,8 @@ def why_pin(name: str, url: str | None, data_dir: Path, json_wanted: bool) -> No
     if json_wanted:
         return as_json(found)
     click.echo(f"{name}: {found['text']}")
+    if said := note(found):
+        click.echo(said)
     if found["claims"]:
         click.echo("\nClaims, the winner first:")
         table(
@@ -191,31 +197,6 @@ def _because(change: dict[str, Any]) -> str:
     return f"{change['reason']}{' (dry-run: not sent)' if change['dry_run'] else ''}"
 
 
-def _row(one: dict[str, Any]) -> tuple[str, ...]:
-    desired, reported = one["desired"] or {}, one["reported"] or {}
-    return (
-        f"{one['device']}/{one['pin']}",
-        number(desired.get("value")),
-        number(reported.get("value")),
-        desired.get("slot", "-"),
-        desired.get("source", "-"),
-        "-" if one["drift_s"] is None else f"for {one['drift_s']:.0f} s",
-        _held(one),
-    )
-
-
-def _held(one: dict[str, Any]) -> str:
-    """Say what keeps a command from the pin: a guard (and for how long yet), dry-run, quarantine."""
-    found = ["dry-run"] if one["dry_run"] else []
-    if one["held"]:
-        until_s = one["held"]["until_s"]
-        left = "" if until_s is None else f" until {datetime.fromtimestamp(until_s).astimezone():%H:%M:%S}"
-        found.append(one["held"]["by"] + left)
-    if one["quarantine"]:
-        found.append("quarantine")
-    return ", ".join(found) or "-"
-
-
 def _confirmed(hub: HubClient, name: str) -> dict[str, Any]:
     """Return the pin as soon as the device has reported what is desired, at the latest after CONFIRM_S."""
     deadline_s = time.monotonic() + CONFIRM_S
@@ -238,10 +219,12 @@ def _done(one: dict[str, Any], json_wanted: bool) -> None:
         return as_json({key: value for key, value in one.items() if key not in ("claims", "changes")})
     name, desired, reported = f"{one['device']}/{one['pin']}", one["desired"], one["reported"]
     wanted = f"{number(desired['value'])} wanted by {desired['source']} ({desired['slot']})" if desired else "no claim"
-    said = f"reported {number(reported['value'])}" if reported else "never reported"
+    said = f"{'' if one['current'] else 'last '}reported {number(reported['value'])}" if reported else "never reported"
+    if reported and not one["current"]:
+        said += f" ({note(one)})"
     late = "" if _agrees(one) else "; the device has not confirmed it yet, see `pinloop pin why`"
-    if _held(one) != "-":
-        late = f"; held: {_held(one)}, see `pinloop pin why`"
+    if held_by(one) != "-":
+        late = f"; held: {held_by(one)}, see `pinloop pin why`"
     click.echo(f"{name}: {wanted}; {said}{late}")
     return None
 

@@ -78,12 +78,13 @@ class Facts:
         ]
 
     def pins(self, now_s: float) -> list[dict[str, Any]]:
-        """Return every pin that a device declares, that has claims, a command or a report."""
+        """Return every pin that a device declares, that has claims, a command that asks something, or a report."""
         with self._database.lock:
             claims, stand = self._claims.by_pin(), self._commands.all()
             waiting = self._holds.waiting() if self._holds else {}
         declared = {(device, name) for device, pins in list(self._observed.pins.items()) for name in pins}
-        known = declared | claims.keys() | stand.keys() | set(self._observed.reported)
+        asked = {pin for pin, command in stand.items() if command.value is not None}
+        known = declared | claims.keys() | asked | set(self._observed.reported)
         return [self._pin(pin, claims.get(pin, []), stand.get(pin), waiting.get(pin), now_s) for pin in sorted(known)]
 
     def has(self, pin: Pin) -> bool:

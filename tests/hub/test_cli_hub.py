@@ -1,6 +1,7 @@
 """`pinloop device`, `pin` and `rules` against a running hub."""
 
 import json
+import re
 import threading
 from pathlib import Path
 
@@ -130,3 +131,39 @@ def test_rules_are_checked_without_a_hub(tmp_path: Path) -> None:
     assert "rules.yml:" in result.stderr
     result = run("rules", "check", "--data-dir", str(tmp_path), "--json")
     assert (result.exit_code, json.loads(result.stdout)["ok"]) == (1, False)
+
+
+def test_a_pin_that_its_device_has_no_more_is_marked_and_forgotten(hub: RunningHub, tmp_path: Path) -> None:
+    """Not while it is declared or claimed, and not without the device's own password."""
+    old = Board(hub.broker, "old", {"sensors": {}, "pins": {"fan": {}}})
+    old.send("pin/fan/state", {"v": 1, "seq": 3, "why": "command"}, retain=True)
+    folder = ("--data-dir", str(tmp_path))
+
+    def forget() -> Result:
+        return run("pin", "forget", "old/fan", *folder, env=here(hub))
+
+    until(lambda: "old/fan" in run("pin", "list", env=here(hub)).stdout)
+    assert "its device declares it" in forget().output
+    old.send("info", {"sensors": {}, "pins": {}}, retain=True)
+    until(lambda: "declares it no more" in run("pin", "list", env=here(hub)).stdout)
+    assert "mosquitto_pub -u old -P PASSWORD -q 1 -r -n -t pinloop/old/pin/fan/state" in forget().output
+    run("pin", "set", "old/fan", "1", env=here(hub))
+    assert "cli (manual) asks for it" in forget().output
+    run("pin", "release", "old/fan", env=here(hub))
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "old.password").write_text("x\n")
+    (tmp_path / "running.json").write_text(json.dumps({"mqtt": {"host": hub.broker.host, "port": hub.broker.port}}))
+    assert forget().output == "old/fan: forgotten\n"
+    assert "old/fan" not in run("pin", "list", env=here(hub)).stdout
+    assert "there is no pin" in forget().output
+    old.client.close()
+
+
+def test_a_device_that_is_away_is_not_shown_as_if_it_were_there(hub: RunningHub, lights: Board) -> None:
+    """`was 1` is no number for a program, and `why` says since when."""
+    lights.send("pin/green/state", {"v": 1, "seq": 3, "why": "local"}, retain=True)
+    until(lambda: "lights/green\t-\t1\t" in run("pin", "list", env=here(hub)).stdout)
+    lights.send("status", "offline", retain=True)
+    until(lambda: "lights/green\t-\twas 1\t" in run("pin", "list", env=here(hub)).stdout)
+    said = run("pin", "why", "lights/green", env=here(hub)).stdout
+    assert re.search(r"^offline \(\d s ago\): thought to be 1 until \d\d:\d\d:\d\d at the latest", said, re.MULTILINE)

@@ -208,3 +208,14 @@ def test_no_alert_is_not_said_while_the_webhook_is_away() -> None:
     assert alert_views(picture)["away"]
     picture.link("webhook", None)
     assert alert_views(picture) == {"firing": [], "resolved": [], "away": False}
+
+
+def test_a_report_that_is_cleared_is_gone_and_so_is_a_pin_that_nobody_declares() -> None:
+    """`pinloop pin forget`; a pin that its device declares stays, without a report."""
+    picture, _ = make()
+    picture.info("lights", INFO)
+    for pin in ("red", "old"):
+        picture.state("lights", pin, State(1, 7, "command"), retained=True)
+        picture.forget_report("lights", pin)
+    assert [(entry["pin"], entry["reported"]) for entry in picture.pins()] == [("red", None)]
+    picture.forget_report("lights", "never")

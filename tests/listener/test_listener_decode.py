@@ -103,6 +103,12 @@ def test_each_topic_becomes_its_fact() -> None:
     assert isinstance(decoded("pinloop/lights/pin/red/state", State(1, 5, "command").encode()), Reported)
 
 
+@pytest.mark.parametrize("topic", ["pot/status", "pot/info", "lights/pin/red/state"])
+def test_what_somebody_clears_at_the_broker_is_no_message_of_the_device(topic: str) -> None:
+    """An empty payload takes a retained message away: nothing to store, and no dead letter."""
+    assert DECODER.decode(f"pinloop/{topic}", b"") == []
+
+
 @pytest.mark.parametrize("payload", ["61", " 61 ", '{"v":61}'])
 def test_a_topic_outside_the_contract_can_be_a_sensor(payload: str) -> None:
     """The seed's firmware publishes a bare number on /pot."""
