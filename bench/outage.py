@@ -45,7 +45,7 @@ class Load(threading.Thread):
 
     def __init__(self, bench: Bench, per_s: int) -> None:
         super().__init__(name="load", daemon=True)
-        self._client = Client(bench)  # type: ignore[arg-type]  (it has the host and the port)
+        self._client = Client(bench)  # type: ignore[arg-type]  # has the two that it needs
         self._tick_s = PER_TICK / per_s
         self.ending = threading.Event()
         self.sent = 0

@@ -66,7 +66,6 @@ def main(argv: Sequence[str]) -> int:
         second,
         batch_max_points=settings.batch_max_points,
         replay_points_per_s=settings.spool_points_per_s,
-        dedup_window=settings.dedup_window,
     )
     writer = Writer(
         queue,
@@ -75,7 +74,6 @@ def main(argv: Sequence[str]) -> int:
         dead,
         Handover.telling(intake.ack),
         batch_max_points=settings.batch_max_points,
-        dedup_window=settings.dedup_window,
         slot=part.slot,
         relay=Relay(Topics(settings.mqtt_prefix), intake.publish_all).take if polled or inputs.gateways else None,
     )

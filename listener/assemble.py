@@ -45,12 +45,11 @@ class Assembler:
     """Turns facts into points.
 
     Args:
-        dedup_window: sample numbers that are remembered for each start of a device.
         slot: of a listener that shares with others, see `Stamps`.
     """
 
-    def __init__(self, dedup_window: int, slot: int = 0) -> None:
-        self._identities = Identities(dedup_window)
+    def __init__(self, slot: int = 0) -> None:
+        self._identities = Identities()
         self._stamps = Stamps(slot)
         self._clocks = Clocks()
         self._about: dict[tuple[str, str], str] = {}  # (device, what) -> text

@@ -12,24 +12,22 @@ them. When the spool takes nothing they miss points, which is counted; the main 
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from listener import metrics
 from listener.backoff import Backoff
 from listener.batch import Batch
 from listener.dead import DeadLetters
+from listener.doubts import Doubts, identities
 from listener.follower import MAIN, Follower, Sink
-from listener.identity import Identities
+from listener.identity import Identity
 from listener.spool import Spool, SpoolError
 from listener.spool_record import decode, encode
 from service import logs
 from store import Point, Store, StoreError
 from store.lines import line
-from store.points import BOOKKEEPING, READINGS
 
-__all__ = ["Delivery", "Identity", "Stopped"]
-
-Identity = tuple[str, str, int, str]  # device, boot, n, sensors
+__all__ = ["Delivery", "Stopped"]
 
 # Of these the broker may not have heard yet that they are safe. It lets at most 65,535 messages wait for that.
 _NEWEST_BYTES = 16 << 20
@@ -48,7 +46,6 @@ class Delivery:
         second: name -> sink, and how long to gather points for it, seconds.
         batch_max_points: most points in one write.
         replay_points_per_s: how fast the spool goes to the main store, at most.
-        dedup_window: sample numbers per start of a device that are recognised.
     """
 
     def __init__(
@@ -60,20 +57,16 @@ class Delivery:
         *,
         batch_max_points: int,
         replay_points_per_s: float,
-        dedup_window: int,
     ) -> None:
         self._store = store
         self._spool = spool
         self._dead = dead
-        self._dedup_window = dedup_window
         self._begun = False
-        self._told = False  # whoever assembles batches knows what the store has
-        self._told_at = 0  # from there on batches in the spool were assembled with that knowledge
-        self._stored: Identities | None = None  # what the store had, for the batches before that
         self._stopping = threading.Event()
         self._held: str | None = None
         self._spool_problem: str | None = None
         self._log = logs.get("delivery")
+        self._doubts = Doubts(store, spool, MAIN)
         self._main = Follower(
             MAIN,
             store,
@@ -82,7 +75,7 @@ class Delivery:
             batch_max_points=batch_max_points,
             points_per_s=replay_points_per_s,
             before=self._ask,
-            wanted=self._unstored,
+            wanted=self._doubts.unstored,
         )
         self._second = [
             Follower(name, sink, spool, dead, batch_max_points=batch_max_points, pause_s=pause_s)
@@ -113,14 +106,11 @@ class Delivery:
                     yield from identities(decode(record.body).points)
                 except ValueError:
                     continue  # counted when it is read for a store
-        if not self._told and self._main.problem() is None:
+        if not self._doubts.told and self._main.problem() is None:
             try:
-                yield from self._store.identities(self._dedup_window)
+                yield from self._doubts.tell()
             except StoreError as error:
                 self._main.failed(error)
-                return
-            self._told_at = self._spool.end
-            self._told = True
 
     def deliver(self, batch: Batch) -> None:
         """Return when the batch is safe; called on one thread.
@@ -240,43 +230,6 @@ class Delivery:
             StoreError: it does not answer.
         """
         self._store.devices()
-
-    def _unstored(self, batch: Batch, position: int) -> Batch:
-        """Return the batch without the samples that the store has.
-
-        Of an earlier process the broker may not have heard that they were stored; it brought them again, and while the
-        store did not answer nobody recognised them.
-
-        Raises:
-            StoreError: the store does not say what it has.
-        """
-        if self._told and position >= self._told_at:
-            if self._spool.position(MAIN) >= self._told_at:
-                self._stored = None  # all that comes was assembled with that knowledge
-            return batch
-        stored = self._stored
-        if stored is None:
-            stored = Identities(self._dedup_window)
-            for identity in self._store.identities(self._dedup_window):
-                stored.first_time(*identity)
-            self._stored = stored
-        found = [identity_of(point) for point in batch.points]
-        kept = [i for i, one in enumerate(found) if one is None or not stored.known(*one)]
-        return batch if len(kept) == len(found) else batch.only(kept)
-
-
-def identities(points: Iterable[Point]) -> Iterator[Identity]:
-    """Return the identities of the samples among the points."""
-    return filter(None, map(identity_of, points))
-
-
-def identity_of(point: Point) -> Identity | None:
-    """Return the identity of a reading's point, None for others."""
-    n, boot = point.fields.get("n"), point.fields.get("boot")
-    if point.measurement != READINGS or n is None or not boot:
-        return None
-    sensors = ",".join(sorted(point.fields.keys() - set(BOOKKEEPING)))
-    return dict(point.tags)["device"], str(boot), int(n), sensors
 
 
 def _plain(fields: Mapping[str, float | str]) -> dict[str, float | str]:

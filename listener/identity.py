@@ -1,58 +1,73 @@
 """Samples that were stored before, recognised by (device, boot, sensors, n).
 
-A sliding window of numbers for each start of a device, as IPsec guards against
-replay: the greatest number seen and one bit for each of those below it.
-
-Source: RFC 4303, section 3.4.3 (the window)
+A bit for each number, in pieces of 2048 numbers. All pieces together are bounded and the one that was not touched for
+the longest time goes first: neither how many later numbers a device has sent nor a jump of its count makes a sample
+unknown, only that many others do.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 
-__all__ = ["Identities"]
+__all__ = ["Identities", "Identity", "Piece", "asked_per_device"]
 
-# Each device keeps its latest starts only as long as the table holds: 50,000 windows of 4096 bits are 30 MB.
-_MAX_WINDOWS = 50_000
+Identity = tuple[str, str, int, str]  # device, boot, n, sensors
+
+Piece = tuple[str, str, str, int]  # device, boot, sensors, n // 2048
+
+_MOST_PIECES = 20_000  # 11 MB: 40 million samples in the best case
+_SHIFT, _MASK = 11, 2047
+# Of one device the broker brings again at most what it lets wait for its acknowledgement (max_inflight_messages;
+# shipped: 5000, of all devices together); of many devices so many samples overall, to start within seconds.
+_MOST_ASKED, _LEAST_ASKED, _ASKED = 8192, 512, 400_000
+
+
+def asked_per_device(devices: int) -> int:
+    """Return how many samples of each of so many devices a store is asked for at the start."""
+    return min(_MOST_ASKED, max(_LEAST_ASKED, _ASKED // max(1, devices)))
 
 
 class Identities:
-    """Remembers which samples were seen; used by one thread.
+    """Remembers which samples were seen; used by one thread."""
 
-    Args:
-        window: how many numbers below the greatest one are remembered.
-    """
+    def __init__(self) -> None:
+        # Bit i is set when 2048 * piece + i was seen; the piece that was touched last is the last one.
+        self._seen: OrderedDict[Piece, int] = OrderedDict()
 
-    def __init__(self, window: int) -> None:
-        self._mask = (1 << window) - 1
-        self._window = window
-        # (device, boot, sensors) -> (greatest n, bits: bit i is set when n - i was seen), the most recently used last
-        self._seen: OrderedDict[tuple[str, str, str], tuple[int, int]] = OrderedDict()
+    def __iter__(self) -> Iterator[Identity]:
+        for (device, boot, sensors, piece), bits in self._seen.items():
+            while bits:
+                lowest = bits & -bits
+                yield device, boot, (piece << _SHIFT) + lowest.bit_length() - 1, sensors
+                bits ^= lowest
 
     def known(self, device: str, boot: str, n: int, sensors: str) -> bool:
         """Return whether a sample was noted, without noting it; any thread may ask while none notes."""
-        greatest, bits = self._seen.get((device, boot, sensors), (-1, 0))
-        return 0 <= greatest - n < self._window and bool(bits >> (greatest - n) & 1)
+        return bool(self._seen.get((device, boot, sensors, n >> _SHIFT), 0) >> (n & _MASK) & 1)
 
     def first_time(self, device: str, boot: str, n: int, sensors: str) -> bool:
         """Note a sample, and return whether it is new.
 
         Its sensors (sorted names, joined by commas) are part of it: some firmware counts each sensor by itself.
-        A number below the window is taken as new: storing twice is better than losing.
+        One of a piece that was forgotten is taken as new: storing twice is better than losing.
         """
-        key = (device, boot, sensors)
-        if key not in self._seen:
-            self._seen[key] = (n, 1)
-            if len(self._seen) > _MAX_WINDOWS:
+        key, bit = (device, boot, sensors, n >> _SHIFT), 1 << (n & _MASK)
+        bits = self._seen.get(key)
+        if bits is None:
+            self._seen[key] = bit
+            if len(self._seen) > _MOST_PIECES:
                 self._seen.popitem(last=False)
             return True
+        self._seen[key] = bits | bit
         self._seen.move_to_end(key)
-        greatest, bits = self._seen[key]
-        if n > greatest:
-            # A jump beyond the window forgets all of it; shifting by it could ask for gigabytes.
-            bits = (bits << (n - greatest)) & self._mask if n - greatest < self._window else 0
-            self._seen[key] = (n, bits | 1)
-            return True
-        if greatest - n >= self._window:
-            return True
-        bit = 1 << (greatest - n)
-        self._seen[key] = (greatest, bits | bit)
         return not bits & bit
+
+    def pieces(self) -> list[tuple[Piece, bytes]]:
+        """Return all, to be kept on disk."""
+        return [(key, bits.to_bytes((_MASK + 1) // 8, "little")) for key, bits in self._seen.items()]
+
+    @classmethod
+    def of(cls, pieces: list[tuple[Piece, bytes]]) -> "Identities":
+        """Return what `pieces` gave."""
+        found = cls()
+        found._seen.update((key, int.from_bytes(bits, "little")) for key, bits in pieces)
+        return found

@@ -29,9 +29,6 @@ class Settings(
     queue_max_bytes: int = setting(
         67108864, "Bytes of messages held in memory; beyond it the broker is not read any more.", least=65536
     )
-    dedup_window: int = setting(
-        4096, "Sample numbers per device and start that are remembered to recognise a redelivery.", least=1, most=100000
-    )
     dead_letter_path: Path = setting(
         Path("data/dead-letter.jsonl"), "File for points that a store refuses for good and messages that nobody reads."
     )

@@ -52,12 +52,15 @@ class Spool:
         max_bytes: most bytes of all segments together.
         max_age_s: a record that has waited longer is dropped when it is read.
 
+    Attributes:
+        path: the folder.
+
     Raises:
         SpoolError: it was written by a later version.
     """
 
     def __init__(self, path: Path, max_bytes: int, max_age_s: float) -> None:
-        self._path = path
+        self.path = path
         self._max_bytes = max_bytes
         self._max_age_ns = int(max_age_s * 1e9)
         self._segment_bytes = min(max_bytes // _SEGMENTS, _LARGEST_SEGMENT_BYTES)
@@ -84,7 +87,7 @@ class Spool:
         """
         with self._changed:
             first, end = next(iter(self._segments), self._next), self._next
-            path = self._path / f"{name}.cursor"
+            path = self.path / f"{name}.cursor"
             if path.exists() or from_start:
                 # A cursor that cannot be read: rather twice than not at all.
                 self._positions[name] = min(max(_cursor(path) or first, first), end)
@@ -110,7 +113,7 @@ class Spool:
                 except OSError as error:
                     self._abandon()
                     if error.errno not in _NO_ROOM or not self._give_up_oldest("disk"):
-                        raise SpoolError(f"{self._path}: {error.strerror}") from error
+                        raise SpoolError(f"{self.path}: {error.strerror}") from error
             self._changed.notify_all()
             return self._next
 
@@ -139,7 +142,7 @@ class Spool:
                     taken.append(found)
                     points += found.points
         except OSError as error:
-            raise SpoolError(f"{self._path}: {error.strerror}") from error
+            raise SpoolError(f"{self.path}: {error.strerror}") from error
         finally:
             self._tell(name, dropped)
         return taken
@@ -192,14 +195,14 @@ class Spool:
 
     def _find(self) -> None:
         """Look at what an earlier process left."""
-        for path in sorted(self._path.glob("*.spool")):
+        for path in sorted(self.path.glob("*.spool")):
             with path.open("rb") as file:
                 found = version(file.read(len(HEAD)))
             if found > VERSION:
                 raise SpoolError(f"{path}: is of format {found}, this version knows {VERSION}")
             self._segments[int(path.stem)] = path.stat().st_size
         # Also when all segments are gone, new ones come after what the cursors have passed.
-        cursors = filter(None, map(_cursor, self._path.glob("*.cursor")))
+        cursors = filter(None, map(_cursor, self.path.glob("*.cursor")))
         self._next = max([*cursors, *(base + size for base, size in self._segments.items())], default=0)
         self._gauge()
 
@@ -220,7 +223,7 @@ class Spool:
     def _make_room(self, more: int) -> None:
         while sum(self._segments.values()) + more > self._max_bytes:
             if len(self._segments) < 2 or not self._give_up_oldest("bytes"):
-                raise SpoolError(f"{self._path}: is full ({self._max_bytes} bytes)")
+                raise SpoolError(f"{self.path}: is full ({self._max_bytes} bytes)")
 
     def _give_up_oldest(self, why: str) -> bool:
         """Drop the oldest segment if no required reader lacks any of it; return whether that was so.
@@ -250,12 +253,12 @@ class Spool:
         if self._file is not None and self._next - self._base + len(record) > self._segment_bytes:
             self._abandon(keep=True)
         if self._file is None:
-            self._path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             self._base = self._next
             self._file = os.open(self._segment(self._base), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             self._segments[self._base] = 0
             record = HEAD + record
-            _sync_folder(self._path)
+            _sync_folder(self.path)
         base, written = self._base, 0
         while written < len(record):
             written += os.pwrite(self._file, record[written:], self._segments[base] + written)
@@ -321,9 +324,9 @@ class Spool:
         position, (saved, saved_s) = self._positions[name], self._saved.get(name, (-1, -_CURSOR_EVERY_S))
         if position == saved or (not now and time.monotonic() - saved_s < _CURSOR_EVERY_S):
             return
-        path = self._path / f"{name}.cursor"
+        path = self.path / f"{name}.cursor"
         try:
-            self._path.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             path.with_suffix(".new").write_text(f"{position}\n", encoding="ascii")
             crash_at("spool.saving")
             path.with_suffix(".new").replace(path)
@@ -338,7 +341,7 @@ class Spool:
             self._log.warning("a segment cannot be deleted", error=str(error))
 
     def _segment(self, base: int) -> Path:
-        return self._path / f"{base:020}.spool"
+        return self.path / f"{base:020}.spool"
 
     def _gauge(self) -> None:
         metrics.SPOOL_BYTES.set(sum(self._segments.values()))

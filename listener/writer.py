@@ -27,7 +27,6 @@ class Writer:
         dead: keeps messages that cannot be read.
         ack: acknowledges messages to the broker.
         batch_max_points: most points in one write, but for the last message's.
-        dedup_window: sample numbers per start of a device that are recognised.
         slot: of a listener that shares with others, see `Stamps`.
         relay: gets what is delivered and acknowledged; must neither block nor raise.
     """
@@ -41,7 +40,6 @@ class Writer:
         ack: Callable[[Sequence[Received]], None],
         *,
         batch_max_points: int,
-        dedup_window: int,
         slot: int = 0,
         relay: Callable[[Batch], None] | None = None,
     ) -> None:
@@ -51,7 +49,7 @@ class Writer:
         self._ack = ack
         self._relay = relay
         self._batch_max_points = batch_max_points
-        self._assembler = Assembler(dedup_window, slot)
+        self._assembler = Assembler(slot)
         self._translator = Translator(decoder, self._assembler)
         self._log = logs.get("listener")
 

@@ -232,14 +232,15 @@ def _reader(settings: Any, store: Any, messages: Sequence[Any]) -> Callable[[dic
     from listener.assemble import Assembler
     from listener.decode import Decoder
     from listener.foreign import foreign
+    from listener.identity import asked_per_device
     from listener.queue import Received
     from listener.translate import Translator
     from service.errors import SettingsError
     from store import Point
 
-    assembler = Assembler(settings.dedup_window)
+    assembler = Assembler()
     if messages:
-        assembler.preload(store.identities(settings.dedup_window))
+        assembler.preload(store.identities(asked_per_device(len(store.devices()))))
     try:
         decoder = Decoder(settings.mqtt_prefix, settings.topics_extra, foreign(load(settings.inputs_path)))
     except SettingsError as error:

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -89,8 +89,37 @@ def test_what_was_stored_is_recognised_though_the_store_was_down_at_the_start(be
     store.fails = None
     until(lambda: len(store.order) == 3)
     assert list(store.points) == [T_NS + 1, T_NS + 2, T_NS + 3]
-    assert set(after.news()) == {("pot", "k3f9", n, "pot") for n in (1, 2, 3)}
+    assert set(after.news()) == {("pot", "k3f9", n, "pot") for n in (1, 2)}
     assert list(after.news()) == []
+
+
+def test_what_was_stored_is_recognised_though_thousands_came_before_its_copy_left_the_spool(bench: Bench) -> None:
+    """A listener killed over and over while a backlog waits: the store was asked before, and its answer is kept."""
+    dead = threading.Event()
+
+    class Slow(Memory):
+        """Does not get far with the spool before the listener is killed."""
+
+        def write(self, points: Sequence[Point]) -> None:
+            if any(one.ts_ns == T_NS + 3 for one in points) and not dead.is_set():
+                dead.wait(20)
+                raise DOWN
+            super().write(points)
+
+    store = Slow()
+    bench.start(store).deliver(batch(point(1), point(2)))
+    store.fails = DOWN
+    again = Point("readings", (("device", "pot"),), {"pot": 1.0, "n": 2, "boot": "k3f9"}, T_NS + 999)
+    down = bench.start(store)
+    down.deliver(batch(again, point(3)))
+    down.close()
+    store.fails = None
+    bench.start(store).deliver(Batch([point(1000 + n) for n in range(9000)]))
+    last = bench.start(store)
+    dead.set()
+    until(lambda: T_NS + 3 in store.points)
+    assert again.ts_ns not in store.points
+    until(lambda: last.deliver(batch(point(20_000))) or not (bench.spool_path / "known").exists())
 
 
 def test_what_is_in_the_spool_is_recognised_when_it_comes_again(bench: Bench) -> None:

@@ -84,8 +84,6 @@ def test_two_hundred_kills_lose_nothing_and_store_nothing_twice(broker: Broker, 
         "PINLOOP_STORE_URL": f"sqlite:{store.link}/store.db",
         "PINLOOP_DEAD_LETTER_PATH": str(dead_path),
         "PINLOOP_SPOOL_PATH": str(tmp_path / "spool"),
-        # Lives this short move a backlog slowly: by the time that it is stored, thousands of later readings are.
-        "PINLOOP_DEDUP_WINDOW": "100000",
         "PINLOOP_BATCH_MAX_POINTS": "500",
         "PINLOOP_SPOOL_MAX_BYTES": "262144",  # segments of 16 kB: many are begun and deleted
     }

@@ -19,7 +19,7 @@ RED = (("device", "lights"), ("pin", "red"))
 @pytest.fixture
 def assembler() -> Assembler:
     """One that knows nothing yet."""
-    return Assembler(64)
+    return Assembler()
 
 
 def readings(assembler: Assembler, fact: Readings) -> list[Point]:
@@ -72,7 +72,7 @@ def test_sensors_that_count_by_themselves_are_all_stored(assembler: Assembler, t
     store = SqliteStore(tmp_path / "readings.db")
     store.write(points[:-2])
     store.write(points[-1:])
-    again = Assembler(64)
+    again = Assembler()
     again.preload(store.identities(64))
     store.close()
     assert [len(readings(again, fact)) for fact in came] == [0, 0, 0, 1, 0]

@@ -1,43 +1,57 @@
 """Recognising redelivered samples, and giving samples their time."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.identity import Identities
+from listener.identity import Identities, asked_per_device
 from listener.sharing import SLOTS
 from listener.stamps import Stamps
 
 NOW_S = 1763690000
 NOW_NS = NOW_S * 10**9
-WINDOW = 8
 
 
-@given(st.lists(st.tuples(st.sampled_from(["aaaa", "bbbb"]), st.integers(0, 40)), max_size=80))
-def test_within_the_window_every_sample_is_new_exactly_once(arrivals: list[tuple[str, int]]) -> None:
-    """Against a model that remembers everything; below the window a sample counts as new."""
-    identities = Identities(WINDOW)
-    seen: dict[str, set[int]] = {"aaaa": set(), "bbbb": set()}
+@given(st.lists(st.tuples(st.sampled_from(["aaaa", "bbbb"]), st.integers(0, 40) | st.integers(0, 2**53)), max_size=80))
+def test_every_sample_is_new_exactly_once(arrivals: list[tuple[str, int]]) -> None:
+    """Against a model that remembers everything, in any order, with jumps of any size, also when kept and read back."""
+    identities = Identities()
+    seen: set[tuple[str, int]] = set()
     for boot, n in arrivals:
-        known = seen[boot]
-        below_the_window = bool(known) and max(known) - n >= WINDOW
-        assert identities.first_time("pot", boot, n, "pot") == (below_the_window or n not in known)
-        known.add(n)
+        assert identities.known("pot", boot, n, "pot") == ((boot, n) in seen)
+        assert identities.first_time("pot", boot, n, "pot") == ((boot, n) not in seen)
+        seen.add((boot, n))
+    for one in (identities, Identities.of(identities.pieces())):
+        assert sorted(one) == sorted(("pot", boot, n, "pot") for boot, n in seen)
 
 
-def test_a_jump_of_any_size_is_cheap_and_right() -> None:
-    """A device may say any number below 2**53."""
-    identities = Identities(4096)
-    assert [identities.first_time("pot", "k3f9", n, "pot") for n in (1, 2**53 - 1, 2**53 - 1, 2**53 - 2)] == [
-        1,
-        1,
-        0,
-        1,
-    ]
+def test_a_sample_is_recognised_however_many_later_ones_came() -> None:
+    """A device's own burst must not push out what the broker has yet to bring again."""
+    identities = Identities()
+    assert all(identities.first_time("pot", "k3f9", n, "pot") for n in range(100_000))
+    assert not any(identities.first_time("pot", "k3f9", n, "pot") for n in range(100_000))
+
+
+def test_what_many_devices_sent_is_forgotten_from_the_longest_unused_on() -> None:
+    """Memory has a bound; a device that goes on is not forgotten for a stranger's many starts."""
+    identities = Identities()
+    for n in range(25_000):
+        identities.first_time("stranger", str(n), 1, "pot")
+        identities.first_time("pot", "k3f9", n % 2000, "pot")
+    assert len(identities.pieces()) == 20_000
+    assert identities.first_time("stranger", "0", 1, "pot")
+    assert not identities.first_time("pot", "k3f9", 7, "pot")
+
+
+@pytest.mark.parametrize(("devices", "most"), [(0, 8192), (1, 8192), (100, 4000), (10_000, 512)])
+def test_a_store_is_asked_for_what_the_broker_may_bring_again(devices: int, most: int) -> None:
+    """All of it from one device; of a fleet, what can be read within seconds."""
+    assert asked_per_device(devices) == most
 
 
 def test_devices_and_starts_are_apart() -> None:
     """The same number of another device, or after a restart, is another sample."""
-    identities = Identities(WINDOW)
+    identities = Identities()
     assert all(identities.first_time(device, boot, 1, "pot") for device in "ab" for boot in ("x", "y"))
 
 

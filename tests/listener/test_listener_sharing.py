@@ -93,7 +93,7 @@ def test_of_two_listeners_one_is_killed_and_nothing_is_lost_or_twice(
 
     def publish() -> None:
         for n in range(total):
-            # Of several devices: beyond dedup_window samples that one device sent meanwhile, none is recognised.
+            # Of several devices: of each the store is asked for the newest samples only.
             client.publish(f"pinloop/pot{n % 10}/reading/pot", encode_reading(n, n // 10, "k3f9"))
 
     publishing = threading.Thread(target=publish)

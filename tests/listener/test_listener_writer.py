@@ -47,7 +47,6 @@ class Bench:
             {},
             batch_max_points=100,
             replay_points_per_s=10**6,
-            dedup_window=4096,
         )
         self.writer = Writer(
             self.queue,
@@ -56,7 +55,6 @@ class Bench:
             dead,
             lambda stored: self.acked.extend(one.mid for one in stored),
             batch_max_points=100,
-            dedup_window=4096,
             relay=lambda batch: self.relay(batch),
         )
         self.thread = threading.Thread(target=self.writer.run)

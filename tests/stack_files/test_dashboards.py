@@ -152,7 +152,7 @@ def small_world() -> bytes:
     is told to be, one is released, and one is never told anything; four services, of which one is away.
     """
     now_ns = time.time_ns()
-    assembler, decoder = Assembler(dedup_window=100), Decoder("pinloop")
+    assembler, decoder = Assembler(), Decoder("pinloop")
     points: list[Point] = []
 
     def heard(seconds_ago: float, topic: str, payload: object) -> None:

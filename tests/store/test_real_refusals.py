@@ -43,7 +43,6 @@ def delivering(store: Store, folder: Path, second: dict[str, Any] | None = None)
         {name: (sink, 0) for name, sink in (second or {}).items()},
         batch_max_points=1000,
         replay_points_per_s=10**6,
-        dedup_window=4096,
     )
     delivery.start()
     list(delivery.news())

@@ -51,10 +51,11 @@ class Memory:
             self.points[one.ts_ns] = one
             self.order.append(int(one.fields["n"]))
 
-    def identities(self, _most: int) -> list[tuple[str, str, int, str]]:
+    def identities(self, most: int) -> list[tuple[str, str, int, str]]:
         if self.fails:
             raise self.fails
-        return [("pot", "k3f9", int(one.fields["n"]), "pot") for one in self.points.values()]
+        newest = sorted(self.points)[-most:]
+        return [("pot", "k3f9", int(self.points[ts_ns].fields["n"]), "pot") for ts_ns in newest]
 
     def devices(self) -> list[str]:
         if self.fails:
@@ -92,7 +93,6 @@ class Bench:
             {name: (sink, 0) for name, sink in (second or {}).items()},
             batch_max_points=100,
             replay_points_per_s=replay_points_per_s,
-            dedup_window=4096,
         )
         delivery.start()
         if news:
