@@ -1,12 +1,19 @@
 """The log of changes: append-only, bounded by age and number, exported in pages."""
 
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from contract.topics import Topics
 from tests.webhook.desk import NOW_S, PIN, Desk, notice
+from webhook.claims import Claims
+from webhook.commands import Commands
+from webhook.database import Database
 from webhook.dialects import RESOLVED
+from webhook.facts import Facts
+from webhook.observed import Observed
 
 
 def switch(desk: Desk, times: int) -> None:
@@ -45,6 +52,29 @@ def test_the_log_is_bounded_by_age_and_by_number(desk: Desk) -> None:
     assert [row["id"] for row in desk.commands.log(0, 0, None, 99)] == list(range(5, 21))
     desk.commands.prune(0, 3)
     assert [row["id"] for row in desk.commands.log(0, 0, None, 99)] == [18, 19, 20]
+
+
+def test_the_claims_keep_the_log_within_what_the_settings_say(tmp_path: Path) -> None:
+    """Both bounds, whenever they look after what is old."""
+    for number, (log_s, log_changes, kept) in enumerate([(5, 100, 5), (1e9, 3, 3)]):
+        database = Database(tmp_path / f"{number}.db")
+        commands = Commands(database, ttl_s=300)
+        claims = Claims(database, commands, {PIN: 0.0}.get, {}, 300, log_s=log_s, log_changes=log_changes)
+        switch(Desk(database, claims, commands), 5)
+        claims.prune(NOW_S + 10)
+        assert [row["id"] for row in commands.log(0, 0, None, 99)] == list(range(11 - kept, 11))
+        database.close()
+
+
+def test_why_tells_the_last_ten_changes_with_their_acknowledgements(desk: Desk) -> None:
+    """The newest first; that of the broker and that of the device, when they came."""
+    switch(desk, 8)
+    desk.commands.acknowledge([(PIN, 2**60, NOW_S + 16)])
+    observed = Observed(Topics(), lambda _device: None)
+    found = Facts(desk.database, desk.claims, desk.commands, observed, 30).why(PIN, NOW_S + 20)["changes"]
+    assert [one["id"] for one in found] == list(range(16, 6, -1))
+    assert [one["acked_at_s"] for one in found] == [NOW_S + 16] + [None] * 9
+    assert [one["reason"] for one in found[:2]] == ["f1: withdrawn", "f1: claimed"]
 
 
 def test_the_api_pages_the_log_and_names_bad_parameters(webhook: Any) -> None:
