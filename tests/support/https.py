@@ -18,6 +18,7 @@ class Authority:
         self._text = make_authority(datetime.now(UTC))
         self.ca_path = folder / "ca.pem"
         self.ca_path.write_text(certificate_of(self._text))
+        self._context = self.context()
 
     def put(self, path: Path, *, days: int = 30, names: Sequence[str] = NAMES) -> Path:
         """Write a new key and certificate into one file, as setup and certbot do: by renaming; return the path."""
@@ -32,7 +33,7 @@ class Authority:
     def client(self, port: int, source: str = "127.0.0.1", timeout_s: float = 10) -> http.client.HTTPSConnection:
         """Return a client that has not connected yet."""
         return http.client.HTTPSConnection(
-            "127.0.0.1", port, timeout=timeout_s, context=self.context(), source_address=(source, 0)
+            "127.0.0.1", port, timeout=timeout_s, context=self._context, source_address=(source, 0)
         )
 
 
