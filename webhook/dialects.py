@@ -42,6 +42,7 @@ IGNORED = "ignored"
 # Grafana sends these as firing alerts that carry the rule's own labels, `actuate` too.
 _NOT_CONDITIONS = ("DatasourceNoData", "DatasourceError", "TestAlert")
 _MAX_FINGERPRINT_CHARS = 64
+_MAX_NAME_CHARS = 200  # every change of the log holds it twice
 _MOST_ALERTS = 20_000  # of one body; a second of work
 _LEGACY_STATES = {"alerting": FIRING, "ok": RESOLVED, "no_data": UNKNOWN, "paused": UNKNOWN}
 
@@ -173,7 +174,7 @@ def notification_of(alert: RawAlert, labels: dict[str, str], received_s: float, 
         for name, value in (alert.annotations or {}).items()
         if value is not None and not name.startswith("__")
     }
-    name = labels.get("alertname", "")
+    name = labels.get("alertname", "")[:_MAX_NAME_CHARS]
     status, reason = alert.status, ""
     if status not in (FIRING, RESOLVED):
         status, reason = IGNORED, f"status {status!r} is not firing or resolved"
@@ -213,7 +214,7 @@ def _legacy(root: _Root, state: str, received_s: float, legacy_actuate: str) -> 
     if status == IGNORED:
         reason = f"state {state!r} changes nothing"
     annotations = {"summary": root.message} if root.message else {}
-    return Notification(_derived(identity), received_s, status, name, labels, annotations, reason)
+    return Notification(_derived(identity), received_s, status, name[:_MAX_NAME_CHARS], labels, annotations, reason)
 
 
 def _derived(identity: dict[str, Any]) -> str:

@@ -123,6 +123,15 @@ def test_an_alert_without_a_fingerprint_gets_one_from_its_labels() -> None:
     assert decoded.notifications[0].fingerprint == decoded.notifications[1].fingerprint != ""
 
 
+@pytest.mark.parametrize("key", ["alerts", "ruleName"])
+def test_a_name_without_end_is_cut(key: str) -> None:
+    """The log keeps so many changes; each of them holds the name."""
+    alert = {"status": "firing", "labels": {"alertname": "n" * 10_000}, "startsAt": "2026-11-21T03:10:20Z"}
+    body = {"alerts": [alert]} if key == "alerts" else {"state": "alerting", "ruleName": "n" * 10_000}
+    one = decode(json.dumps(body).encode(), NOW_S).notifications[0]
+    assert (one.name, len(one.labels["alertname"])) == ("n" * 200, 10_000)
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [(b"", "json"), (b"{", "json"), (b"\xff", "json"), (b'{"alerts":[' + b"[" * 100_000, "json"), (b"[]", "dialect"),
