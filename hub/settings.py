@@ -18,7 +18,7 @@ class Settings(StoreSettings, MqttSettings, HttpSettings, LogSettings):
     """The hub: the web console and the REST API."""
 
     console_password: str = setting("", "Password of the console, and of user `owner` for the API.", secret=True)
-    console_https: bool = setting(False, "The console is reached by HTTPS (its own port, or a proxy): its cookie is Secure.")
+    console_https: bool = setting(False, "The console is reached by HTTPS only: its cookie is Secure.")
     webhook_url: str = setting("http://127.0.0.1:8081", "Where the webhook listens.")
     listener_url: str = setting("", "Where the listener answers: its dead letters are told; empty: it is not asked.")
     webhook_password: str = setting("", "The webhook's operator_password.", secret=True)

@@ -118,6 +118,7 @@ SETTING_NAMES = {
         "console_password",
         "console_https",
         "webhook_url",
+        "listener_url",
         "webhook_password",
         "event_streams_max",
         "stale_s",
