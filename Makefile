@@ -52,6 +52,10 @@ backup: ## Keep everything in one file, also while it runs (make backup FILE=kep
 restore: ## Make it what it was then; it must not run (make restore FILE=kept.tar.gz; the stack: STACK=1)
 	@$(if $(STACK),bash pinloop/backup/stack.sh restore "$(FILE)",$(MAKE) -s $(VENV)/.local && $(BIN)/pinloop restore "$(FILE)")
 
+.PHONY: apply
+apply: ## The stack takes over what you changed in .env, rules, routes, pins and inputs, once all of them are good
+	@bash pinloop/apply.sh
+
 .PHONY: doctor
 doctor: ## Ask the running system whether everything works, and say what to do (the stack: STACK=1)
 	@$(if $(STACK),bash pinloop/doctor/stack.sh $(DOCTOR),$(MAKE) -s $(VENV)/.local && $(BIN)/pinloop doctor $(DOCTOR))

@@ -1,7 +1,8 @@
-"""The owner's files on the running stack, put in force as docs/stack.md says: routes.yml, pins.yml, inputs.toml."""
+"""The owner's files on the running stack, put in force with `make apply`: routes.yml, pins.yml, inputs.toml."""
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,11 +22,28 @@ def plug(stack: Stack, wishes: Wishes) -> Iterator[Plug]:
     wishes.red(0)
     wishes.green(0)
     until_pins(stack, wishes.wanted)
-    files = {f"{name}_FILE": f"./tests/stack/owner/{name.lower()}.yml" for name in ("ROUTES", "PINS")}
-    stack.switch(**files, INPUTS_FILE="./tests/stack/owner/inputs.toml")
+    stack.environment.update(
+        ROUTES_FILE="./tests/stack/owner/routes.yml",
+        PINS_FILE="./tests/stack/owner/pins.yml",
+        INPUTS_FILE="./tests/stack/owner/inputs.toml",
+    )
+    stack.make("apply", timeout_s=120)
+    stack.forget()
     device = Plug(stack, "kettle", stack.add_device("kettle"))
     yield device
     device.end()
+
+
+def test_a_mistake_in_a_file_is_told_before_anything_changes(stack: Stack, plug: Plug, tmp_path: Path) -> None:
+    """With file, line and rule; the same containers go on."""
+    started = stack.inspect("webhook")["State"]["StartedAt"]
+    wrong = tmp_path / "pins.yml"
+    wrong.write_text("version: 1\npins:\n  lights/green:\n    min_off_s: soon\n")
+
+    with pytest.raises(AssertionError, match=r"pins.yml:4: .*min_off_s: 'soon' is not a number"):
+        stack.make("apply", PINS_FILE=str(wrong))
+
+    assert stack.inspect("webhook")["State"]["StartedAt"] == started
 
 
 def test_an_alert_that_names_no_pin_is_routed_to_one(stack: Stack, wishes: Wishes, plug: Plug) -> None:
