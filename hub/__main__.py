@@ -10,6 +10,7 @@ from hub.app import create_app
 from hub.events import Streams
 from hub.feed import Feed
 from hub.intake import Intake
+from hub.letters import Letters
 from hub.live import Picture
 from hub.mirror import Mirror
 from hub.recall import Recall
@@ -55,6 +56,7 @@ def main() -> int:
         print(f"hub: {error}", file=sys.stderr)  # noqa: T201
         return 2
     recall = Recall(store, picture)
+    letters = Letters(settings.listener_url, picture)
     app = Flask("hub")
     access = Access(app, settings.console_password, time.monotonic, https=settings.console_https)
     streams = Streams(feed, settings.event_streams_max, time.time)
@@ -80,12 +82,14 @@ def main() -> int:
     intake.session.start()
     mirror.start()
     recall.start()
+    letters.start()
     stop.wait()
     log.info("hub stops")
     feed.close()
     server.stop()
     mirror.stop()
     recall.stop()
+    letters.stop()
     intake.session.stop()
     store.close()
     return 0

@@ -26,7 +26,13 @@ routes = Blueprint("api", __name__, url_prefix="/api")
 @routes.get("/devices")
 def devices() -> Response:
     """Return every device with its last readings."""
-    return jsonify(devices=hub().picture.devices(), links=hub().picture.links(), now_s=hub().clock())
+    picture = hub().picture
+    return jsonify(
+        devices=picture.devices(),
+        links=picture.links(),
+        dead_letters=picture.dead_letters(),
+        now_s=hub().clock(),
+    )
 
 
 @routes.get("/devices/<device>")

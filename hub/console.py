@@ -27,6 +27,7 @@ def page() -> str:
         last=last,
         now_s=here.clock(),
         notices=views.notices(here.picture),
+        dead_letters=here.picture.dead_letters(),
         pins=views.pin_views(here.picture),
         devices=views.device_views(here.picture),
         **views.alert_views(here.picture),
@@ -45,7 +46,8 @@ def part(name: str) -> str:
     if name == "devices":
         return render_template("devices.html", devices=views.device_views(picture), now_s=now_s)
     if name == "notices":
-        return render_template("notices.html", notices=views.notices(picture), now_s=now_s)
+        told = {"notices": views.notices(picture), "dead_letters": picture.dead_letters()}
+        return render_template("notices.html", **told, now_s=now_s)
     raise NotFound(f"part: '{name}' is not a part of the page")
 
 

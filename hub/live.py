@@ -58,6 +58,7 @@ class Picture:
         self._history: dict[tuple[str, str], deque[tuple[float, float]]] = {}
         self._alerts: list[Json] = []
         self._links: dict[str, Json] = {}
+        self._dead_letters = 0
 
     # --- what comes in -------------------------------------------------------------------------------------
 
@@ -187,6 +188,13 @@ class Picture:
                 self._links[name] = {"problem": problem, "since_s": self._clock()}
                 self.feed.add("links", {name: self._links[name]})
 
+    def dead_letters_are(self, count: int) -> None:
+        """Take how many messages and points the listener keeps as dead letters."""
+        with self._lock:
+            if count != self._dead_letters:
+                self._dead_letters = count
+                self.feed.add("links", {})
+
     # --- what goes out -------------------------------------------------------------------------------------
 
     def devices(self) -> list[Json]:
@@ -229,6 +237,11 @@ class Picture:
         """Return name -> {"problem": text or None, "since_s"} of the hub's own connections."""
         with self._lock:
             return {name: dict(link) for name, link in self._links.items()}
+
+    def dead_letters(self) -> int:
+        """Return how many dead letters the listener keeps, as it said last."""
+        with self._lock:
+            return self._dead_letters
 
     # -------------------------------------------------------------------------------------------------------
 

@@ -13,11 +13,12 @@ __all__ = ["Json", "alert_views", "device_view", "device_views", "notices", "pin
 
 Json = dict[str, Any]
 
-_NAMES = {"broker": "the broker", "webhook": "the webhook", "store": "the store"}
+_NAMES = {"broker": "the broker", "webhook": "the webhook", "store": "the store", "listener": "the listener"}
 _MEANS = {
     "broker": "Nothing below is current.",
     "webhook": "Who wants what is as of then, and pins cannot be switched from here.",
     "store": "Charts begin now.",
+    "listener": "Nobody knows whether readings are stored.",
 }
 
 

@@ -82,6 +82,7 @@ def main(argv: Sequence[str]) -> int:
     health.add("store", delivery.problem)
     health.add("spool", delivery.held)
     health.add("queue", queue.problem)
+    health.add_warning("dead letters", dead.problem)
     handover = Handover(queue)
     poller = Poller(polled, handover)
     server = HttpServer(settings, health, GatewayApi(inputs.gateways, handover))

@@ -50,6 +50,24 @@ class DeadLetters:
         self._log = logs.get("dead")
         self._allowance = _MESSAGES_AT_ONCE
         self._counted_s = time.monotonic()
+        self._known: tuple[object, int] = (None, 0)  # what the files looked like, and how many letters were in them
+        metrics.LETTERS_KEPT.set_function(self.kept)
+
+    def kept(self) -> int:
+        """Return how many letters there are; the files are only read when they have changed."""
+        files = [one for one in (older(self._path), self._path) if one.exists()]
+        try:
+            look = [(one.stat().st_mtime_ns, one.stat().st_size) for one in files]
+            if look != self._known[0]:
+                self._known = (look, sum(_lines_in(one) for one in files))
+        except OSError:
+            pass  # it has just been replaced, or cannot be read: what was known stays
+        return self._known[1]
+
+    def problem(self) -> str | None:
+        """Say how many letters there are, None for none; a warning for `Health`."""
+        count = self.kept()
+        return f"{count} in {self._path}" if count else None
 
     def add_points(self, by: str, letters: Sequence[tuple[Point, Origin | None, str]]) -> None:
         """Keep points, each with its message and the reason; they are on the disk when this returns.
@@ -113,6 +131,11 @@ class DeadLetters:
             with before.open("rb") as file:
                 metrics.LETTERS_LOST.labels("room").inc(sum(1 for _ in file))
         self._path.replace(before)
+
+
+def _lines_in(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def _letter(by: str, reason: str, origin: Origin | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ READINGS = Counter(
 )
 POINTS = Counter("listener_points_stored_total", "Points that the main store has taken.", ["measurement"])
 DEAD_LETTERS = Counter("listener_dead_letters_total", "Points and messages kept as dead letters.")
+LETTERS_KEPT = Gauge("listener_dead_letters_kept", "Dead letters in the file now; replayed and dropped ones are gone.")
 WRITES = Counter(
     "listener_writes_total", "Writes to the main store by outcome: stored, transient, permanent.", ["outcome"]
 )

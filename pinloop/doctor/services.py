@@ -12,6 +12,11 @@ from service.usage import version
 __all__ = ["Rivals", "check_services"]
 
 _SKEW_S = 2.0
+# What a ready service warns of that somebody should look at; the doctor asks for the rest itself.
+_WARNINGS = {
+    "dead letters": "`pinloop deadletter list` says why they could not be stored; mend that, then `replay --all`.",
+    "dry_run": "Take `dry_run` out of the settings or of pins.yml when these pins are to be switched.",
+}
 # Two services of one name throw one another out at least this often.
 _RIVALS_S = 2.5
 # For warnings whose own words do not say it.
@@ -41,6 +46,10 @@ def check_services(target: Target) -> Iterator[Finding]:
 def _ready(target: Target, name: str, answer: Answer) -> Finding:
     said = answer.json()
     if answer.status == 200 and said.get("ok") is True:
+        warnings = {key: text for key, text in said.get("warnings", {}).items() if key in _WARNINGS}
+        if warnings:
+            told = "; ".join(f"{check}: {text}" for check, text in warnings.items())
+            return warning(name, f"It is ready, and warns: {told}.", " ".join(_WARNINGS[check] for check in warnings))
         return fine(name, f"{target.services[name]} is ready.")
     problems = said.get("problems") if isinstance(said, dict) else None
     if not problems:
@@ -66,6 +75,8 @@ def _advice(target: Target, name: str, problems: Mapping[str, str]) -> str:
         "store": "Look at the findings on the store; the listener holds the readings until it is back.",
         "webhook": "Look at the findings on the webhook.",
         "rules": "Mend the rules file (`pinloop rules check`); until then the rules of before hold.",
+        "pins": "Mend the pins file (`pinloop pins check`); until then what it said before holds.",
+        "routes": "Mend the routes file (`pinloop routes check`); until then the routes of before hold.",
         "state": "Free space on the disk and look at the rights of its folder.",
         "queue": "The store is slower than the readings come: look at the findings on the store and the disk.",
     }

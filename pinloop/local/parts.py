@@ -105,6 +105,7 @@ def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None, g
                 "PINLOOP_HUB_HTTP_HOST": bind,
                 "PINLOOP_HUB_CONSOLE_PASSWORD_FILE": str(layout.password("console").resolve()),
                 "PINLOOP_HUB_WEBHOOK_URL": webhook_url,
+                "PINLOOP_HUB_LISTENER_URL": f"http://127.0.0.1:{ports.listener}",
                 "PINLOOP_HUB_WEBHOOK_PASSWORD_FILE": operator_file,
             },
         ),
