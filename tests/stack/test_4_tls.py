@@ -1,6 +1,7 @@
 """TLS on the running stack: a device from outside, then everything inside, with the certificates that setup made."""
 
 import ssl
+import urllib.request
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -41,6 +42,17 @@ def test_a_device_speaks_tls_with_the_certificate_that_setup_prints(stack: Stack
     stranger.tls_set()  # the system's authorities
     with pytest.raises(ssl.SSLCertVerificationError):
         stranger.connect(stack.host, stack.ports["MQTT_TLS_PORT"])
+
+
+def test_listener_webhook_and_console_answer_over_https(stack: Stack, tmp_path: Path) -> None:
+    """With the same authority, at ports of their own; the containers' health checks go on asking the plain ones."""
+    ca_path = tmp_path / "ca.pem"
+    ca_path.write_text(stack.compose("run", "--rm", "setup", "ca"))
+    context = ssl.create_default_context(cafile=str(ca_path))
+    for name in ("LISTENER", "WEBHOOK", "CONSOLE"):
+        url = f"https://{stack.host}:{stack.ports[f'{name}_TLS_PORT']}/healthz"
+        with urllib.request.urlopen(url, context=context, timeout=5) as answer:
+            assert answer.status == 200
 
 
 def test_services_and_virtual_devices_go_over_to_tls(stack: Stack, wishes: Wishes) -> None:
