@@ -12,15 +12,11 @@ from service.usage import version
 __all__ = ["Rivals", "check_services"]
 
 _SKEW_S = 2.0
-# What a ready service warns of that somebody should look at; the doctor asks for the rest itself.
-_WARNINGS = {
-    "dead letters": "`pinloop deadletter list` says why they could not be stored; mend that, then `replay --all`.",
-    "dry_run": "Take `dry_run` out of the settings or of pins.yml when these pins are to be switched.",
-}
 # Two services of one name throw one another out at least this often.
 _RIVALS_S = 2.5
 # For warnings whose own words do not say it.
 _ADVICE = {
+    "dead letters": "`pinloop deadletter list` says why they could not be stored; mend that, then `replay --all`.",
     "certificate": "Renew the certificate of its HTTPS port (docs/tls.md): the service takes it over by itself.",
     "senders of alerts": "Give the sender the alert password of the secrets folder; Grafana reads it when it starts.",
     "dry_run": "Nothing, while pins are tried out; `dry_run` in its settings or the pins file ends it.",
@@ -46,10 +42,6 @@ def check_services(target: Target) -> Iterator[Finding]:
 def _ready(target: Target, name: str, answer: Answer) -> Finding:
     said = answer.json()
     if answer.status == 200 and said.get("ok") is True:
-        warnings = {key: text for key, text in said.get("warnings", {}).items() if key in _WARNINGS}
-        if warnings:
-            told = "; ".join(f"{check}: {text}" for check, text in warnings.items())
-            return warning(name, f"It is ready, and warns: {told}.", " ".join(_WARNINGS[check] for check in warnings))
         return fine(name, f"{target.services[name]} is ready.")
     problems = said.get("problems") if isinstance(said, dict) else None
     if not problems:
