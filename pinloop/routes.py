@@ -127,7 +127,7 @@ def attempt(
         missing = [{"number": number, "why": why} for number, why in missed]
         as_json({"routes": taken, "targets": targets, "slot": slot, "problem": problem, "missed": missing})
     elif problem:
-        click.echo(f"nothing: {problem}")
+        click.echo(f"nothing: {problem if own or taken else 'it has no label actuate, and no route matches it'}")
         for number, why in missed:
             click.echo(f"route {number}: {why}")
         if not own and not file.routes:

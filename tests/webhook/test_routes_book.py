@@ -121,7 +121,7 @@ def test_pinloop_routes_check_says_what_a_file_holds_or_what_is_wrong(tmp_path: 
         (["room=attic", "device=tank"], 0, "tank/fan=1  (slot alert, by route 1)"),
         (["room=attic", "device=tank", "slot=safety"], 0, "(slot safety, by route 1)"),
         (["actuate=a/b=1"], 0, "a/b=1  (slot alert, by its label actuate)"),
-        (["room=hall"], 1, "nothing: actuate: '' is missing: the alert names no pins, and no route matches it"),
+        (["room=hall"], 1, "nothing: it has no label actuate, and no route matches it"),
         (["room=attic", "device=../x"], 1, "nothing: routes[1].targets: '../x' is not a device id"),
         (["room=attic"], 1, "needs the label device"),
         (["room"], 1, "'room' has no name or no ="),
