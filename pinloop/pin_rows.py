@@ -43,9 +43,11 @@ def note(one: dict[str, Any]) -> str:
         if one["reported"]:
             return "its device declares it no more: `pinloop pin forget` clears what it left"
         return "its device has not been seen" if one["status"] == "unknown" else "its device does not declare it"
-    if one["current"] or not one["reported"]:
+    if one["current"]:
         return ""
     away = f"{one['status']} ({ago(one['status_since_s']) or 'since before the hub started'})"
+    if not one["reported"]:
+        return "nothing reported yet" if one["status"] == "online" else f"{away}: nothing reported"
     believed = one["believed"]
     if believed is None:
         return f"{away}: last known"

@@ -221,7 +221,7 @@ def _done(one: dict[str, Any], json_wanted: bool) -> None:
     wanted = f"{number(desired['value'])} wanted by {desired['source']} ({desired['slot']})" if desired else "no claim"
     said = f"{'' if one['current'] else 'last '}reported {number(reported['value'])}" if reported else "never reported"
     if reported and not one["current"]:
-        said += f" ({note(one)})"
+        said += f"; {note(one)}"
     late = "" if _agrees(one) else "; the device has not confirmed it yet, see `pinloop pin why`"
     if held_by(one) != "-":
         late = f"; held: {held_by(one)}, see `pinloop pin why`"

@@ -8,6 +8,7 @@ from typing import Any
 
 from contract.commands import GUARD
 from contract.topics import PIN_SET, Topics
+from hub.presence import FOREIGN
 from pinloop.doctor.ask import NoAnswer, ask
 from pinloop.doctor.findings import Finding, broken, fine, warning
 from pinloop.doctor.target import Target
@@ -67,7 +68,7 @@ def _presence(devices: Sequence[dict[str, Any]], now_s: float) -> Iterator[Findi
         )
         yield broken(
             "devices away",
-            f"Offline: {away}; their pins go to the safe value by themselves.",
+            f"Offline: {away}; {_meanwhile(devices)}.",
             "Look at their power, Wi-Fi and broker password; of a virtual one at its log.",
         )
     if silent:
@@ -81,6 +82,14 @@ def _presence(devices: Sequence[dict[str, Any]], now_s: float) -> Iterator[Findi
     seen = [f"{len(names)} {status} ({_few(names)})" for status, names in sorted(by.items()) if status != "offline"]
     if seen:
         yield fine("devices", f"Seen: {', '.join(seen)}.")
+
+
+def _meanwhile(devices: Sequence[dict[str, Any]]) -> str:
+    """Say what the pins of the devices that are offline do by themselves."""
+    stay = [one["device"] for one in devices if one["status"] == "offline" and one["info"].get("fw") in FOREIGN]
+    if not stay:
+        return "their pins go to the safe value by themselves"
+    return f"pins of other firmware stay as they are ({_few(stay)}), others go to the safe value by themselves"
 
 
 def _silent(readings: dict[str, dict[str, Any]], now_s: float) -> bool:

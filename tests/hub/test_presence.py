@@ -35,6 +35,8 @@ def test_a_report_of_a_device_that_is_there_holds_now() -> None:
     assert known(device("online"), heard=False)["current"] is False
     assert known(device("online"), None)["current"] is False
     assert listed(device("online")) == ("1", "-")
+    assert listed(device("online"), None) == ("-", "nothing reported yet")
+    assert listed(device(since_s=None), None) == ("-", "offline (since before the hub started): nothing reported")
 
 
 def test_a_device_that_is_away_sets_its_safe_value_by_itself() -> None:

@@ -27,7 +27,7 @@ def pin(**facts: Any) -> dict[str, Any]:
 
 def device(**facts: Any) -> dict[str, Any]:
     """Return a device as GET /api/devices shows it."""
-    return {"device": "pump", "status": "online", "since_s": None, "readings": {}, **facts}
+    return {"device": "pump", "status": "online", "since_s": None, "readings": {}, "info": {"fw": "0.1.0"}, **facts}
 
 
 @pytest.fixture
@@ -77,3 +77,11 @@ def test_a_device_is_silent_when_its_readings_are_older_than_they_may_be(examine
     assert "board (last reading 5 min ago)" in found["devices silent"].saw
     assert "plug" not in found["devices silent"].saw
     assert "stale_devices" in found["devices silent"].do
+
+
+def test_other_firmware_that_is_away_is_not_said_to_be_safe(examine: Examine) -> None:
+    """It has no lease: a plug without Wi-Fi stays on."""
+    plug = device(device="plug", status="offline", info={"fw": "tasmota"})
+    away = examine(known=(plug, device(status="offline")))["devices away"].saw
+    assert "pins of other firmware stay as they are (plug), others go to the safe value" in away
+    assert "stay as they are" not in examine(known=(device(status="offline"),))["devices away"].saw
