@@ -7,7 +7,7 @@ docker compose run --rm --no-deps -T --entrypoint sh setup -ec '
   for file in rules.yml routes.yml pins.yml inputs.toml; do
     python -m pinloop "${file%.*}" check "/etc/pinloop/$file"
   done'
-docker compose up --detach --wait                      # .env; and `setup` writes the broker's users and rights anew
+docker compose up --detach                             # .env; and `setup` writes the broker's users and rights anew
 docker compose exec -T mosquitto sh -c 'kill -HUP 1'   # the broker reads them
 docker compose restart listener rules webhook          # a mounted file that an editor has replaced is seen at a start
 docker compose up --detach --wait

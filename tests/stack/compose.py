@@ -105,7 +105,9 @@ class Stack:
     def switch(self, **variables: str) -> None:
         """Change variables as in `.env`, and run `up` again, which replaces the containers that they concern."""
         self.environment.update(variables)
-        self.compose("up", "--detach", "--wait", "--wait-timeout", "90")
+        words = ("up", "--detach", "--wait", "--wait-timeout", "90")
+        # It ends at once when somebody is unhealthy just then: whoever misses what is replaced, on a busy machine.
+        until(lambda: self.compose(*words) is not None, 90, "everything is healthy", every_s=0.5)
         self.forget()
 
     # What happens to containers.

@@ -27,7 +27,7 @@ def plug(stack: Stack, wishes: Wishes) -> Iterator[Plug]:
         PINS_FILE="./tests/stack/owner/pins.yml",
         INPUTS_FILE="./tests/stack/owner/inputs.toml",
     )
-    stack.make("apply", timeout_s=120)
+    until(lambda: stack.make("apply", timeout_s=120) is not None, 90, "the files are taken over", every_s=0.5)
     stack.forget()
     device = Plug(stack, "kettle", stack.add_device("kettle"))
     yield device
