@@ -15,7 +15,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,11 @@ from store.lines import line
 __all__ = ["DeadLetters"]
 
 _MOST_PAYLOAD_BYTES = 65536
-# One broken device must not push the letters of others out of the file.
+# One broken device must not push the letters of others out of the file, least of all refused points: of messages so
+# many are kept, and so much of the file's bound at once and then in an hour.
 _MESSAGES_PER_S = 20.0
 _MESSAGES_AT_ONCE = 1000.0
+_SHARE = 8
 
 
 class DeadLetters:
@@ -48,7 +50,8 @@ class DeadLetters:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
         self._log = logs.get("dead")
-        self._allowance = _MESSAGES_AT_ONCE
+        self._messages = _MESSAGES_AT_ONCE  # that may be kept now
+        self._bytes = max_bytes / _SHARE  # likewise
         self._counted_s = time.monotonic()
         self._known: tuple[object, int] = (None, 0)  # what the files looked like, and how many letters were in them
         metrics.LETTERS_KEPT.set_function(self.kept)
@@ -77,7 +80,7 @@ class DeadLetters:
         """
         if not letters:
             return
-        self._append([{**_letter(by, reason, origin), **_point(point)} for point, origin, reason in letters])
+        self._append([_text({**_letter(by, reason, origin), **_point(point)}) for point, origin, reason in letters])
         metrics.DEAD_LETTERS.inc(len(letters))
         self._log.error("refused points are dead letters", store=by, points=len(letters), last_reason=letters[-1][2])
 
@@ -86,44 +89,56 @@ class DeadLetters:
 
         Never raises: a stranger's message must not hold up what can be read.
         """
-        kept = letters[: self._allowed(len(letters))]
-        if len(kept) < len(letters):
-            metrics.LETTERS_LOST.labels("rate").inc(len(letters) - len(kept))
-        if not kept:
+        texts: list[bytes] = []
+        for origin, reason in letters:
+            text = _text(_letter("decoder", reason, origin))
+            if not self._spares(len(text)):
+                metrics.LETTERS_LOST.labels("rate").inc(len(letters) - len(texts))
+                break
+            texts.append(text)
+        if not texts:
             return
         try:
-            self._append([_letter("decoder", reason, origin) for origin, reason in kept])
+            self._append(texts)
         except StoreError as error:
-            metrics.LETTERS_LOST.labels("disk").inc(len(kept))
-            self._log.error("dead letters cannot be kept", messages=len(kept), error=str(error))
+            metrics.LETTERS_LOST.labels("disk").inc(len(texts))
+            self._log.error("dead letters cannot be kept", messages=len(texts), error=str(error))
         else:
-            metrics.DEAD_LETTERS.inc(len(kept))
+            metrics.DEAD_LETTERS.inc(len(texts))
 
-    def _allowed(self, wanted: int) -> int:
+    def _spares(self, size_bytes: int) -> bool:
+        """Tell whether a message's letter may be kept, and count it then."""
         with self._lock:
             now_s = time.monotonic()
-            grown = self._allowance + (now_s - self._counted_s) * _MESSAGES_PER_S
-            self._counted_s = now_s
-            allowed = min(wanted, int(min(grown, _MESSAGES_AT_ONCE)))
-            self._allowance = min(grown, _MESSAGES_AT_ONCE) - allowed
-            return allowed
+            passed_s, self._counted_s = now_s - self._counted_s, now_s
+            most_bytes = self._max_bytes / _SHARE
+            self._messages = min(_MESSAGES_AT_ONCE, self._messages + passed_s * _MESSAGES_PER_S)
+            self._bytes = min(most_bytes, self._bytes + passed_s * most_bytes / 3600)
+            if self._messages < 1 or self._bytes < size_bytes:
+                return False
+            self._messages -= 1
+            self._bytes -= size_bytes
+            return True
 
-    def _append(self, letters: Sequence[dict[str, Any]]) -> None:
-        data = b"".join(json.dumps(letter).encode() + b"\n" for letter in letters)
+    def _append(self, texts: Sequence[bytes]) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with locked(self._path):
-                if self._path.exists() and self._path.stat().st_size + len(data) > self._max_bytes // 2:
-                    self._rotate()
-                with self._path.open("ab+") as file:
-                    # A crash may have left half a line; it must not take this one with it.
-                    torn = file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
-                    file.write(b"\n" * bool(torn) + data)
-                    file.flush()
-                    os.fsync(file.fileno())
+                for data in _parts(texts, self._max_bytes // 2):
+                    self._append_part(data)
             crash_at("dead.synced")
         except OSError as error:
             raise StoreError(f"{self._path}: {error.strerror}") from error
+
+    def _append_part(self, data: bytes) -> None:
+        if self._path.exists() and self._path.stat().st_size + len(data) > self._max_bytes // 2:
+            self._rotate()
+        with self._path.open("ab+") as file:
+            # A crash may have left half a line; it must not take this one with it.
+            torn = file.tell() and os.pread(file.fileno(), 1, file.tell() - 1) != b"\n"
+            file.write(b"\n" * bool(torn) + data)
+            file.flush()
+            os.fsync(file.fileno())
 
     def _rotate(self) -> None:
         before = older(self._path)
@@ -136,6 +151,23 @@ class DeadLetters:
 def _lines_in(path: Path) -> int:
     with path.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def _parts(texts: Sequence[bytes], most_bytes: int) -> Iterator[bytes]:
+    """Yield the texts, as many together as fit into so many bytes."""
+    part: list[bytes] = []
+    size_bytes = 0
+    for text in texts:
+        if part and size_bytes + len(text) > most_bytes:
+            yield b"".join(part)
+            part, size_bytes = [], 0
+        part.append(text)
+        size_bytes += len(text)
+    yield b"".join(part)
+
+
+def _text(letter: dict[str, Any]) -> bytes:
+    return json.dumps(letter).encode() + b"\n"
 
 
 def _letter(by: str, reason: str, origin: Origin | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ store is `assemble`'s business. Firmware of others comes in as `Input`s: a
 topic filter and the function that decodes its messages.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -14,8 +15,9 @@ from paho.mqtt.client import topic_matches_sub
 from contract import topics as t
 from contract.commands import Command, State, decode_command, decode_state
 from contract.errors import ContractError, TopicError
+from contract.limits import MAX_SAMPLES_PER_MESSAGE
 from contract.presence import decode_info, decode_status
-from contract.readings import decode_reading, decode_readings
+from contract.readings import Sample, decode_reading, decode_readings
 from inputs.facts import About, Readings, Refused, Status
 from listener.errors import Rejected
 from service.errors import SettingsError
@@ -152,13 +154,43 @@ class Decoder:
 
 _READERS: dict[str, Callable[[t.Topic, bytes], Sequence[Fact]]] = {
     t.READING: lambda topic, payload: [_unreserved(Readings(topic.device, [decode_reading(topic.name, payload)]))],
-    t.READINGS: lambda topic, payload: [_unreserved(Readings(topic.device, decode_readings(payload)))],
+    t.READINGS: lambda topic, payload: _each(topic.device, payload),
     # An empty one of these is no message of the device: somebody cleared what was retained.
     t.STATUS: lambda topic, payload: [Status(topic.device, decode_status(payload))] if payload else [],
     t.INFO: lambda topic, payload: [Info(topic.device, decode_info(payload))] if payload else [],
     t.PIN_SET: lambda topic, payload: [Commanded(topic.device, topic.name, decode_command(payload))],
     t.PIN_STATE: lambda topic, payload: [Reported(topic.device, topic.name, decode_state(payload))] if payload else [],
 }
+
+
+def _each(device: str, payload: bytes) -> list[Fact]:
+    """Return the samples of a message; a bad one among others costs only itself.
+
+    Raises:
+        ContractError, Rejected: nothing of it can be stored.
+    """
+    try:
+        return [_unreserved(Readings(device, decode_readings(payload)))]
+    except (ContractError, Rejected):
+        items = _list_in(payload)
+        if not 1 < len(items) <= MAX_SAMPLES_PER_MESSAGE:
+            raise
+    samples: list[Sample] = []
+    refused: list[Fact] = []
+    for index, item in enumerate(items):
+        try:  # as a list of its own, which is not one within a list
+            samples += _unreserved(Readings(device, decode_readings(json.dumps([item]).encode()))).samples
+        except (ContractError, Rejected) as error:
+            refused.append(Refused(f"readings[{index}]: {error}", error.reason))
+    return [Readings(device, samples), *refused] if samples else refused
+
+
+def _list_in(payload: bytes) -> list[object]:
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError):
+        return []
+    return found if isinstance(found, list) else []
 
 
 def _unreserved(readings: Readings) -> Readings:

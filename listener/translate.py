@@ -18,6 +18,8 @@ from store import Point
 
 __all__ = ["Translator"]
 
+_REASONS = 3  # of a message that are told
+
 
 class Translator:
     """Turns messages into points.
@@ -47,6 +49,7 @@ class Translator:
             if len(points) >= most_points:
                 break
             starts.append(len(points))
+            refused: list[Rejected] = []
             try:
                 if not received.retain:
                     plain = read(received.topic, received.payload)
@@ -54,23 +57,30 @@ class Translator:
                         continue
                 for fact in self._decoder.decode(received.topic, received.payload):
                     if isinstance(fact, Refused):
-                        self._reject(received, Rejected(fact.message, fact.reason))
+                        refused.append(Rejected(fact.message, fact.reason))
                     else:
                         points += self._assembler.points(fact, received.retain, received.received_ns)
             except Rejected as error:
-                self._reject(received, error)
+                refused.append(error)
             except Exception as error:  # noqa: BLE001
                 # A bug that one message shows must not stop the others: unacknowledged, it would come back for ever.
                 self._log.exception("message failed", topic=repr(received.topic[:200]))
-                self._reject(received, Rejected(f"{type(error).__name__}: {error}", "other"))
+                refused.append(Rejected(f"{type(error).__name__}: {error}", "other"))
+            if refused:
+                self._reject(received, refused)
         self._assembler.count()
         return Batch(points, starts, messages[: len(starts)])
 
     def rejected(self) -> list[tuple[Received, str]]:
-        """Return the messages that could not be stored since the last call, each with the reason."""
+        """Return the messages of which something could not be stored since the last call, each with the reasons."""
         found, self._rejected = self._rejected, []
         return found
 
-    def _reject(self, received: Received, error: Rejected) -> None:
-        self._rejections.add(received, error)
-        self._rejected.append((received, str(error)))
+    def _reject(self, received: Received, refused: Sequence[Rejected]) -> None:
+        """Count all that was refused of a message, and give it out once: its letter holds the whole of it."""
+        for error in refused:
+            self._rejections.add(received, error)
+        reasons = [str(error) for error in refused[:_REASONS]]
+        if len(refused) > _REASONS:
+            reasons.append(f"and {len(refused) - _REASONS} more")
+        self._rejected.append((received, "; ".join(reasons)))

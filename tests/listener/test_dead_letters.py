@@ -9,10 +9,16 @@ from click.testing import CliRunner, Result
 from prometheus_client import REGISTRY
 
 from contract.readings import encode_reading
+from inputs.declared import parse
 from listener import dead_file
+from listener.assemble import Assembler
 from listener.batch import Kept
 from listener.dead import DeadLetters
+from listener.decode import Decoder
+from listener.foreign import foreign
+from listener.translate import Translator
 from pinloop.cli import main
+from service.packets import Received
 from store import StoreError
 from store.points import Point
 from store.sqlite import SqliteStore
@@ -88,6 +94,48 @@ def test_a_flood_of_nonsense_does_not_push_out_the_letters_of_others(tmp_path: P
     kept = len(letters(path))
     assert 1001 <= kept < 1200
     assert lost("rate") - before == 5001 - kept
+
+
+def test_neither_do_long_ones(tmp_path: Path) -> None:
+    """They may have an eighth of the file at once, and as much in an hour."""
+    path = tmp_path / "dead.jsonl"
+    dead = DeadLetters(path, 1 << 20)
+    dead.add_points("main", [(point(1), None, "no")])
+    before = lost("rate")
+    for _ in range(10):
+        dead.add_messages([(Kept(TOPIC, bytes(10_000), T_NS), "json")] * 100)  # six letters for each byte, in JSON
+    assert path.stat().st_size < 1 << 18
+    assert lost("rate") - before == 1000 - (len(letters(path)) - 1)
+    assert len(letters(path)) > 1
+    assert not dead_file.older(path).exists()
+
+
+def test_many_letters_at_once_keep_to_the_bound(tmp_path: Path) -> None:
+    """A batch whose points are all refused, each with its long message."""
+    path = tmp_path / "dead.jsonl"
+    before = lost("room")
+    DeadLetters(path, 65536).add_points("main", [(point(n), Kept(TOPIC, b"x" * 5000, T_NS), "no") for n in range(100)])
+    left = [one.said["ts_ns"] - T_NS for one in dead_file.read(path)]
+    assert sum(one.stat().st_size for one in tmp_path.iterdir()) <= 65536
+    assert left == list(range(100 - len(left), 100))
+    assert len(left) > 5
+    assert lost("room") - before == 100 - len(left)
+
+
+def test_a_message_with_many_bad_lines_is_one_letter() -> None:
+    """Each line is counted; the letter holds the message once, not once for each of them: that was 96 MB for 64 kB."""
+    known = parse("[isems]")
+    translator = Translator(Decoder("pinloop", "", foreign(known)), Assembler(16))
+    good = b"a;1;1700000000;f;1;0;;;12;;;;;;;;;"
+    received = Received("/isems/x/csvlog", b"a\n" * 100 + good + b"\nb;c", False, 1, 1, 0, T_NS)
+    before = REGISTRY.get_sample_value("listener_messages_rejected_total", {"reason": "shape"}) or 0
+    batch = translator.batch([received], 1000)
+    assert len([one for one in batch.points if one.measurement == "readings"]) == 1
+    [(letter, reason)] = translator.rejected()
+    assert letter is received
+    assert reason.startswith("line 1: 1 fields are not 18 or 19; line 2: ")
+    assert reason.endswith("; and 98 more")
+    assert REGISTRY.get_sample_value("listener_messages_rejected_total", {"reason": "shape"}) == before + 101
 
 
 def test_a_disk_that_refuses_holds_points_and_lets_messages_go(tmp_path: Path) -> None:

@@ -150,6 +150,34 @@ def test_what_breaks_the_contract_is_rejected_with_its_reason(topic: str, payloa
     assert caught.value.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ('{"pot":"x"}', "number"), ('{"pot":NaN}', "number"), ('{"pot":1e999}', "number"), ('{"pot":1,"_n":-1}', "number"),
+        ('{"Pot":1}', "name"), ("{}", "size"), ("7", "shape"), ('[{"pot":1}]', "shape"), ("null", "shape"),
+        ('{"time":1}', "reserved"),
+    ],
+)  # fmt: skip
+def test_a_bad_sample_of_a_back_fill_costs_itself_only(bad: str, reason: str) -> None:
+    """An hour of readings must not be lost over one of them; where it stands is told."""
+    good = '{"pot":%d,"_t":1763690000,"_n":%d,"_b":"k3f9"}'
+    said = DECODER.decode("pinloop/pot/readings", f"[{good % (1, 1)},{bad},{good % (3, 3)}]".encode())
+    readings, refused = said
+    assert isinstance(readings, Readings)
+    assert [(one.values, one.n, one.t_s) for one in readings.samples] == [
+        ({"pot": 1}, 1, 1763690000), ({"pot": 3}, 3, 1763690000),
+    ]  # fmt: skip
+    assert isinstance(refused, Refused)
+    assert (refused.reason, refused.message.startswith("readings[1]: ")) == (reason, True)
+
+
+def test_a_back_fill_of_bad_samples_says_what_is_wrong_with_each() -> None:
+    """And nothing of it is stored."""
+    said = DECODER.decode("pinloop/pot/readings", b'[{"pot":null},{"time":1}]')
+    assert [one.reason for one in said if isinstance(one, Refused)] == ["number", "reserved"]
+    assert len(said) == 2
+
+
 @pytest.mark.parametrize("extra", ["/pot", "=seed/pot", "/#=seed/pot", "/+=seed/pot", "/pot=seed", "/pot=seed/n"])
 def test_a_malformed_extra_topic_is_a_settings_error_that_quotes_it(extra: str) -> None:
     """Found before anything is connected."""
