@@ -153,7 +153,8 @@ def test_what_breaks_the_contract_is_rejected_with_its_reason(topic: str, payloa
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
-        ('{"pot":"x"}', "number"), ('{"pot":NaN}', "number"), ('{"pot":1e999}', "number"), ('{"pot":1,"_n":-1}', "number"),
+        ('{"pot":"x"}', "number"), ('{"pot":NaN}', "number"), ('{"pot":1e999}', "number"),
+        ('{"pot":1,"_n":-1}', "number"),
         ('{"Pot":1}', "name"), ("{}", "size"), ("7", "shape"), ('[{"pot":1}]', "shape"), ("null", "shape"),
         ('{"time":1}', "reserved"),
     ],
