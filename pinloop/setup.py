@@ -31,7 +31,7 @@ from pinloop.certificates import (
     renewed,
     split_names,
 )
-from pinloop.grafana_token import GRAFANA_USER, make_token
+from pinloop.grafana_token import make_token
 from pinloop.secrets import ALPHABET, read_or_make, write_file
 from pinloop.store_tokens import StoreTokenError, scoped_tokens
 from service.document import DocumentError
@@ -96,9 +96,9 @@ SECRETS = (
 # Made by InfluxDB, not here: it says them once, and keeps only their hashes.
 _WRITE_TOKEN = Secret("store_write_token", ("listener",), "InfluxDB: reads and writes the readings")
 _READ_TOKEN = Secret("store_read_token", ("hub", "grafana"), "InfluxDB: reads the readings")
-# Two halves of one thing: made together.
-_GRAFANA_TOKEN = Secret("grafana_token", ("webhook",), f"Grafana, user `{GRAFANA_USER}`: a Viewer, for the webhook")
-_GRAFANA_KEY = Secret("grafana_token_key", ("grafana",), "")
+# Two halves of one thing, made together; of no use to people, so they are not shown.
+_GRAFANA_TOKEN = Secret("grafana_token", ("webhook",), "Grafana: reads the alerts that fire")
+_GRAFANA_KEY = Secret("grafana_token_key", ("grafana",), "the key that it fits")
 
 
 class SetupError(Exception):
@@ -237,7 +237,7 @@ class Secrets:
 
     def shown(self) -> Iterator[tuple[str, str, str]]:
         """Return (name, value, what it opens) of everything there is."""
-        for secret in (*SECRETS, _WRITE_TOKEN, _READ_TOKEN, _GRAFANA_TOKEN):
+        for secret in (*SECRETS, _WRITE_TOKEN, _READ_TOKEN):
             if (self.owner / secret.name).exists():
                 yield secret.name, _read(self.owner / secret.name), secret.about
         for device in sorted((self.owner / "devices").glob("[!.]*")):
