@@ -4,8 +4,9 @@ With a certificate it listens on a second port for HTTPS; both ports are one loo
 
 Slow clients must not block valid ones: many connections, short time-outs
 (with waitress's defaults 100 slow connections stop everything), and an end
-to every request, however steadily its bytes drip in. What the server itself
-refuses it refuses as problem details, like the application behind it.
+to every request, however steadily its bytes drip in. All bodies together are
+bounded (`http_bodies`). What the server itself refuses it refuses as problem
+details, like the application behind it.
 """
 
 import contextlib
@@ -23,6 +24,7 @@ import waitress.wasyncore
 from service import logs, problems
 from service.errors import StartError
 from service.health import PATHS, Health
+from service.http_bodies import Bodies
 from service.http_certificate import Certificate
 from service.http_channel import Channel, TlsChannel
 from service.settings import HttpSettings
@@ -33,6 +35,7 @@ _CONNECTION_LIMIT = 2000
 _CHANNEL_TIMEOUT_S = 10  # without a byte
 _LOOK_S = 2  # how often the loop looks for connections that take too long, and at the certificate
 _MAX_HEADER_BYTES = 16 * 1024
+_BODIES, _MOST_BODIES_BYTES = 8, 32 << 20  # bodies of the largest size that are received together, and at most so much
 _OTHER_DESCRIPTORS = 100  # of the process: databases, the broker, logs
 
 
@@ -61,6 +64,7 @@ class HttpServer:
         self._app = app
         self._threads = threads
         self._max_body_bytes = max_body_bytes
+        self._bodies = Bodies(max(max_body_bytes, min(_BODIES * max_body_bytes, _MOST_BODIES_BYTES)))
         self._map: dict[int, Any] = {}  # waitress's: descriptor -> whatever reads or writes it
         self._thread: threading.Thread | None = None
         self._certificate: Certificate | None = None
@@ -117,6 +121,7 @@ class HttpServer:
                 channel_timeout=_CHANNEL_TIMEOUT_S,
                 cleanup_interval=_LOOK_S,
                 max_request_body_size=self._max_body_bytes,
+                inbuf_overflow=self._max_body_bytes + 1,  # in memory, which is bounded; never to files in /tmp
                 max_request_header_size=_MAX_HEADER_BYTES,
                 asyncore_use_poll=True,  # select() fails beyond descriptor 1023
                 ident="pinloop",
@@ -127,6 +132,7 @@ class HttpServer:
             raise StartError(f"cannot listen on {host}:{port} ({error.strerror}); choose another {flag}") from None
         for descriptor, one in self._map.items():
             if descriptor not in before and isinstance(one, waitress.server.BaseWSGIServer):
+                one.bodies = self._bodies
                 one.channel_class = functools.partial(TlsChannel, certificate) if certificate else Channel
                 one.maintenance = _maintaining(one, certificate)
         return server

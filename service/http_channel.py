@@ -1,14 +1,17 @@
 """A connection of a service's HTTP server: waitress's own, whose requests end, and one that speaks TLS."""
 
 import contextlib
+import ssl
 import time
 from typing import Any
 
 import waitress.channel
 import waitress.task
+import waitress.utilities
 from prometheus_client import Counter
 
 from service import logs, problems
+from service.http_bodies import RETRY_AFTER_S
 from service.http_certificate import Certificate
 from service.tls_socket import CHUNK_BYTES, NotTlsError, TlsSocket
 
@@ -25,8 +28,12 @@ for _reason in ("plain", "handshake", "unfinished"):
     REFUSED.labels(_reason)
 
 
+class _TooMuch(waitress.utilities.Error):  # type: ignore[misc]
+    code, reason = 503, "Service Unavailable"
+
+
 class _ErrorTask(waitress.task.ErrorTask):  # type: ignore[misc]
-    """Answers what waitress cannot read (400, 413, 431, 501) or what failed outside of the application (500)."""
+    """Answers what waitress cannot read (400, 413, 431, 501), what failed outside of the application (500), 503."""
 
     def execute(self) -> None:
         """Write the answer; runs on one of the server's threads."""
@@ -34,15 +41,19 @@ class _ErrorTask(waitress.task.ErrorTask):  # type: ignore[misc]
         body = problems.encode(error.code, "size" if error.code == 413 else f"http_{error.code}", str(error.body))
         self.status = f"{error.code} {error.reason}"
         self.response_headers.append(("Content-Type", problems.MEDIA_TYPE))
+        if error.code == _TooMuch.code:
+            self.response_headers.append(("Retry-After", str(RETRY_AFTER_S)))
         self.set_close_on_finish()
         self.content_length = len(body)
         self.write(body)
 
 
 class Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]
-    """A connection whose requests have an end."""
+    """A connection whose requests have an end, and whose bodies count among the server's `Bodies`."""
 
     error_task_class = _ErrorTask
+    request: Any = None  # the one that is being received
+    _closed = False
     _since_s: float | None = None  # when the request that is being read began, time.monotonic()
 
     def received(self, data: bytes) -> bool:
@@ -52,7 +63,41 @@ class Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]
             self._since_s = None
         elif self._since_s is None:
             self._since_s = time.monotonic()
+        self.server.bodies.weigh(self)
+        self.server.bodies.relieve()
         return taken
+
+    def service(self) -> None:
+        """Answer a request; runs on one of the server's threads."""
+        try:
+            super().service()
+        finally:
+            self.server.bodies.weigh(self)
+
+    def handle_close(self) -> None:
+        """Close, from whichever side."""
+        self._closed = True
+        super().handle_close()
+        self.server.bodies.weigh(self)
+
+    def held_bytes(self) -> int:
+        """See `Sender`. Without the lock: a close may come while it is held."""
+        waiting = [*self.requests, self.request] if self.receiving() else list(self.requests)
+        return sum(one.body_bytes_received for one in waiting)
+
+    def receiving(self) -> bool:
+        """See `Sender`."""
+        return self.request is not None and not self._closed
+
+    def refuse(self) -> None:
+        """See `Sender`."""
+        with self.requests_lock:
+            request, self.request = self.request, None
+            request.body_rcv.getbuf().close()
+            request.error, request.completed, request.body_bytes_received = _TooMuch("too much at once"), True, 0
+            self.requests.append(request)
+            if len(self.requests) == 1:  # otherwise the one before it goes on with this one
+                self.server.add_task(self)
 
     def is_over(self, now_s: float) -> bool:
         """Tell whether the request that is being read takes too long."""
@@ -77,11 +122,14 @@ class TlsChannel(Channel):
                 self._secure.send_plain(_no_tls())
             self._refuse("plain", "")
             return
-        except OSError as error:
-            if not self._secure.established:
-                self._refuse("handshake", str(getattr(error, "reason", None) or error))
-            else:
+        except ssl.SSLError as error:
+            if self._secure.established or isinstance(error, ssl.SSLEOFError):
                 self.handle_close()
+            else:
+                self._refuse("handshake", error.reason or str(error))
+            return
+        except OSError:
+            self.handle_close()
             return
         if data:
             self.last_activity = time.time()
