@@ -114,12 +114,14 @@ class Past:
         switched_s: when that began, seconds since 1970; None when it never had a command.
         starts_s: when it was switched on within the last hour, the oldest first.
         tripped: `max_on_s` has ended its run, and it was wanted on ever since.
+        rests: its device, which is there, has said since then that it is off: there is no run that must last.
     """
 
     on: bool
     switched_s: float | None = None
     starts_s: tuple[float, ...] = ()
     tripped: bool = False
+    rests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,8 @@ def held_back(
 ) -> Hold | None:
     """Say what holds a wish back, None when it passes.
 
-    1. Off: only `min_on_s` delays it, and only while `max_on_s` does not end the run.
+    1. Off: only `min_on_s` delays it, and only while `max_on_s` does not end the run. It never switches a pin on again
+       that went off by itself: a board that restarted, a relay that somebody switched off.
     2. On: `max_on_s`, then `exclusive_with`, whatever the wish is for.
     3. On in quiet hours: waits for their end; a pin that is on when they begin goes off after its `min_on_s`.
     4. On from off: `min_off_s`, then `max_switches_per_h`.
@@ -165,7 +168,7 @@ def held_back(
     """
     since_s = past.switched_s if past.switched_s is not None else -float("inf")
     over = past.on and 0 < limits.max_on_s <= now_s - since_s
-    young = past.on and now_s - since_s < limits.min_on_s and not over
+    young = past.on and now_s - since_s < limits.min_on_s and not over and not past.rests
     if not wanted_on:
         return Hold(MIN_ON, since_s + limits.min_on_s, on=True) if young and not urgent else None
     if past.tripped or over:

@@ -290,11 +290,14 @@ class Holds:
         rows: Iterable[sqlite3.Row] = self._connection.execute(
             "SELECT at_s FROM starts WHERE device = ? AND pin = ? AND at_s > ? ORDER BY at_s", (*pin, now_s - HOUR_S)
         )
+        switched_s = waiting.switched_s if waiting.switched_s is not None else changed_s
+        reported = self._observed.reported.get(pin) if self._observed.online(pin[0]) else None
         return Past(
             on=standing is not None and self._on(pin, standing.value),
-            switched_s=waiting.switched_s if waiting.switched_s is not None else changed_s,
+            switched_s=switched_s,
             starts_s=tuple(row["at_s"] for row in rows),
             tripped=waiting.by == MAX_ON,
+            rests=reported is not None and not reported.value and reported.at_s > (switched_s or 0),
         )
 
     def _on(self, pin: Pin, value: float | None) -> bool:

@@ -1,11 +1,4 @@
-"""One world with a plan, what may happen to it, and what must hold all the time.
-
-* decided right: what the database commands is what the model says, after every event and every tick, to the second;
-* never too long: a pin is on only while somebody wants it, and for one lease after that, whatever is broken; never
-  beyond `max_on_s`; of two exclusive pins never both;
-* right again: once everything stands, the pin is what the model says within seconds, and after three reads of the
-  active alerts the claims are what is really firing, but for alerts that were never in the list.
-"""
+"""One world with a plan, and what may happen to it; what must hold meanwhile is in `checks`."""
 
 import json
 import sqlite3
@@ -13,24 +6,18 @@ from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
+from tests.webhook.checks import LATEST_S, STEP_S, Checks
 from tests.webhook.grafana import Alerting
 from tests.webhook.plans import Plan
 from tests.webhook.wanted import Person, Wanted
-from tests.webhook.world import CLAIM_TTL_S, RECONCILE_S, TTL_S, Clock, Crashed, World, set_topic
+from tests.webhook.world import CLAIM_TTL_S, Clock, Crashed, World, set_topic
+from tests.webhook.world_foreign import Mute, Relay
 from webhook.active import active_alerts
 from webhook.arbiter import PERSON, Claim
 from webhook.commands import Pin
 from webhook.dialects import decode
-from webhook.guards import Limits
 
 __all__ = ["STEP_S", "History"]
-
-STEP_S = 2.0
-# From here on everything has had its turn: a survey, a correction, the broker's retained messages.
-_CALM_S = 2 * RECONCILE_S + 5
-# A lease outlives its claim, or its guard, by 5 s.
-_GRACE_S = 5
-_LATEST_S = TTL_S + _GRACE_S + 2 * STEP_S
 
 
 class History:
@@ -38,22 +25,20 @@ class History:
 
     def __init__(self, plan: Plan, clock: Clock, folder: Path) -> None:
         self.plan = plan
-        self.model = Wanted(plan.asks, plan.limits)
+        self.model = Wanted(plan.asks, plan.guards)
         self.truth = Alerting()
         self.mailbox: list[bytes] = []
-        self._wanted_at_s = dict.fromkeys(plan.pins, 0.0)
-        self._asked_at_s = dict.fromkeys(plan.pins, 0.0)
-        self._on_since_s = dict.fromkeys(plan.pins, 0.0)
-        self._off_since_s = dict.fromkeys(plan.pins, clock.run_s)
-        self._nobody_at_s = dict.fromkeys(plan.pins, clock.run_s)
-        self._fresh = True
-        self._calm_since_s = clock.run_s
-        self._safety_since_s = dict.fromkeys(plan.pins, clock.run_s)
-        self._expected: object = None
-        # A device that guards itself counts from its own switching, which may be later than the command's.
-        self._own = {pin: Limits(**plan.declared.get(pin, {})) for pin in plan.pins}
-        self._extra_s = max(own.min_on_s + own.min_off_s for own in self._own.values())
-        self.world = World(clock, folder, plan.devices(), plan.limits, self._started, self._switched, self.look)
+        self.world = World(
+            clock,
+            folder,
+            plan.devices(),
+            plan.limits,
+            self._started,
+            lambda pin, value: self.checks.switched(pin, value),
+            lambda: self.checks.look(),
+            plan.foreign,
+        )
+        self.checks = Checks(plan, self.model, self.world)
         self.world.start()
 
     @property
@@ -171,15 +156,20 @@ class History:
         if self.world.webhook:
             self.world.webhook.boundary.fuse = what
 
-    def line(self, how: str) -> None:
-        """The next command is "lost", "unacked" or comes "twice"."""
+    def line(self, how: str, *, bridge: bool = False) -> None:
+        """The next message of the webhook, or of its bridge, is "lost", "unacked" or comes "twice"."""
         if self.world.webhook:
-            self.world.webhook.line = how
+            self.world.webhook.links[-1 if bridge else 0].line = how
 
     def stop(self, what: str) -> None:
-        """The webhook, the broker, its disk too, or the link of a device goes away."""
+        """The webhook, its bridge's connection, the broker, its disk too, or the link of a device goes away."""
+        webhook = self.world.webhook
         if what == "webhook":
             self.world.kill()
+        elif what == "bridge":
+            if webhook and webhook.foreign:
+                webhook.foreign.wanted = False
+                webhook.foreign.hang_up()
         elif what in ("broker", "disk"):
             self.world.stop_broker(forgets=what == "disk")
         else:
@@ -188,8 +178,12 @@ class History:
 
     def mend(self, what: str) -> None:
         """What was away comes back."""
+        webhook = self.world.webhook
         if what == "webhook":
             self.world.start()
+        elif what == "bridge":
+            if webhook and webhook.foreign:
+                webhook.foreign.wanted = True
         elif what == "broker":
             self.world.broker.up = True
         else:
@@ -197,19 +191,23 @@ class History:
         self.world.advance(1)
 
     def power_cut(self, device: str) -> None:
-        """A board starts anew."""
+        """A device starts anew."""
+        self.checks.power_cut(device)
         self.world.devices[device].boot()
-        for pin in self.plan.pins:
-            if pin[0] == device:
-                self._off_since_s[pin] = self.world.clock.run_s
-        self._disturb()
+
+    def press(self, device: str, on: bool) -> None:
+        """Somebody is at the button of a device of other firmware."""
+        relay = self.world.devices[device]
+        if isinstance(relay, Relay) and not isinstance(relay, Mute) and relay.on != on:
+            self.checks.pressed(relay.pin, on)
+            relay.press(on)
+            self.world.advance(1)
 
     def intrude(self, pin: Pin, value: int) -> None:
         """Somebody else writes a command for a pin, retained."""
         if self.world.broker.up and not (value and self.plan.exclusive):  # nobody keeps others from that
+            self.checks.intruded(pin)
             self.world.publish(set_topic(pin), b'{"v":%d,"seq":9,"epoch":"else","ttl":20}' % value)
-            self._wanted_at_s[pin] = self.world.clock.run_s  # by the intruder
-        self._disturb()
 
     def rehearse(self, dry_run: bool) -> None:
         """The webhook is started anew, with dry-run or without."""
@@ -220,25 +218,28 @@ class History:
 
     def set_clock(self, step_s: float) -> None:
         """The clock of the webhook's machine is set."""
-        self.world.clock.wall_s += step_s
         webhook = self.world.webhook
+        if webhook:
+            for link in webhook.links:  # what comes between the step and the webhook's noticing it moves with it
+                link.tick()
+        self.world.clock.wall_s += step_s
         if webhook:
             if webhook.boundary.fuse in ("before", "after"):
                 webhook.boundary.fuse = None  # killed there, it is a clock that was set while it was away
             self.model.shift(step_s)
-        else:
-            self._asked_at_s = dict.fromkeys(self.plan.pins, self.world.clock.run_s)
-        self._disturb()
+        self.checks.clock_set()
         self.world.advance(1)
 
     def mend_everything(self) -> None:
         """Everything stands again: three reads later the claims are what is really firing, whatever was lost."""
         if self.world.dry_run:
             self.rehearse(False)
-        for what in ("webhook", "broker", *self.world.devices):
+        for what in ("webhook", "broker", "bridge", *self.world.devices):
             self.mend(what)
         assert self.world.webhook is not None
-        self.world.webhook.line, self.world.webhook.boundary.fuse = "ok", None
+        self.world.webhook.boundary.fuse = None
+        for link in self.world.webhook.links:
+            link.line = "ok"
         for _ in range(3):
             self.read()
             self.wait(20)
@@ -246,102 +247,6 @@ class History:
         assert firing.keys() >= self.truth.alerts.keys()
         for name in firing.keys() - self.truth.alerts.keys():  # it ended before it was ever in the list
             assert self.model.listed.get(name) != firing[name].began, f"{name} does not fire any more"
-
-    # What must hold.
-
-    def look(self) -> None:
-        """Compare everything with the model; after every step of time."""
-        world, run_s = self.world, self.world.clock.run_s
-        if world.webhook:
-            if self._fresh:
-                self.model.shift(world.webhook.step_s)
-                self._fresh = False
-            self.model.tick(self.now)
-            self._check_decisions()
-        expected = [(self.model.winner(pin, self.now), self._asked(pin)) for pin in self.plan.pins]
-        if expected != self._expected or not self._all_stands():
-            self._expected = expected
-            self._disturb()
-        for pin in self.plan.pins:
-            self._check_bounds(pin, run_s)
-        if run_s - self._calm_since_s > _CALM_S + self._extra_s and not world.dry_run:
-            for pin in self.plan.pins:
-                self._check_calm(pin)
-
-    def _check_decisions(self) -> None:
-        webhook = self.world.webhook
-        assert webhook is not None
-        commanded_on = set()
-        for pin in self.plan.pins:
-            claims = webhook.claims.of(pin)
-            best = (claims[0].slot, int(claims[0].value or 0)) if claims else None
-            assert best == self.model.winner(pin, self.now), f"{pin}: {best} wins"
-            command = webhook.commands.of(pin)
-            if command and command.value:
-                commanded_on.add(pin)
-            if not self.plan.exclusive and not self.plan.declared:
-                on, run = pin in commanded_on, self.model.runs[pin]
-                assert on == run.on, f"{pin}: commanded {on}, the model says {run}"
-        assert not self.plan.exclusive or len(commanded_on) < 2
-
-    def _check_bounds(self, pin: Pin, run_s: float) -> None:
-        wanted = self.model.wants_on(pin, self.now) or self._asked(pin)
-        if wanted and not (self.world.dry_run and self.world.webhook):
-            self._wanted_at_s[pin] = run_s
-        if self.world.webhook and not self._asked(pin):
-            self._asked_at_s[pin] = run_s
-        if not self.model.anybody_wants_on(pin, self.now):
-            self._nobody_at_s[pin] = run_s
-        winner = self.model.winner(pin, self.now)
-        if not self._all_stands() or self.world.dry_run or winner != ("safety", 0):
-            self._safety_since_s[pin] = run_s
-        if not self.world.level[pin]:
-            return
-        unwanted_s = run_s - self._wanted_at_s[pin]
-        assert unwanted_s <= _LATEST_S + self._own[pin].min_on_s, f"{pin}: on for {unwanted_s} s unwanted"
-        safe_s = run_s - max(self._safety_since_s[pin], self._calm_since_s)
-        assert safe_s <= _CALM_S, f"{pin}: on for {safe_s} s after safety said off"
-        most_s = self.plan.limits.get(pin, Limits()).max_on_s
-        if most_s:
-            lasts_s = run_s - max(self._on_since_s[pin], self._asked_at_s[pin])
-            assert lasts_s <= most_s + _GRACE_S + 2 * STEP_S, f"{pin}: on for {lasts_s} s"
-
-    def _check_calm(self, pin: Pin) -> None:
-        level, on = self.world.level[pin], self._asked(pin)
-        if self.plan.exclusive:
-            wants = {one: (self.model.winner(one, self.now) or ("",))[0] for one in self.plan.pins if self._wants(one)}
-            if len(set(wants.values())) == 2:
-                on = wants[pin] == max(wants.values())  # alert < manual < safety
-            elif len(wants) == 2:
-                on = not any(self.world.level[one] for one in self.plan.pins if one != pin)
-            else:
-                on = pin in wants
-        own = self._own[pin]
-        # A pause that min_on_s has bridged was none.
-        if own.max_on_s and self.world.clock.run_s - self._nobody_at_s[pin] >= own.max_on_s - own.min_on_s:
-            return  # it has had its run, in one or in several
-        assert level == on, f"{pin} is {level}, the model says {on}"
-
-    def _switched(self, pin: Pin, value: float) -> None:
-        """Look at the hardware at the moment when it is set."""
-        run_s, own = self.world.clock.run_s, self._own[pin]
-        if value:
-            assert run_s - self._off_since_s[pin] >= own.min_off_s, f"{pin}: on again too early"
-            self._on_since_s[pin] = run_s
-        else:
-            self._off_since_s[pin] = run_s
-            assert not own.max_on_s or run_s - self._on_since_s[pin] <= own.max_on_s + STEP_S
-        if self.plan.exclusive:
-            assert sum(map(bool, self.world.level.values())) < 2, "two exclusive pins are on"
-
-    def _wants(self, pin: Pin) -> bool:
-        return self.model.wants_on(pin, self.now)
-
-    def _asked(self, pin: Pin) -> bool:
-        """Tell whether the webhook, which is there, asks for on."""
-        if self.plan.exclusive or self.plan.declared:
-            return self._wants(pin)
-        return self.world.webhook is not None and self.model.runs[pin].on
 
     def _committed(self, act: Callable[[], object]) -> bool:
         """Let the webhook do something; return whether it is in the database then."""
@@ -359,21 +264,12 @@ class History:
         """Something was decided: compare, before and after a second."""
         if self.world.webhook:
             self.model.decide(self.now)
-            self._check_decisions()
+            self.checks.decided()
         self.world.advance(1)
-
-    def _all_stands(self) -> bool:
-        webhook, devices = self.world.webhook, self.world.devices.values()
-        return bool(webhook and webhook.connected and self.world.broker.up and all(one.linked for one in devices))
 
     def _started(self) -> None:
         self.model.absent.clear()
-        self._fresh = True  # what it does at its start it does with its first tick
-        self._disturb()
-
-    def _disturb(self) -> None:
-        """Something happened that has to be got over."""
-        self._calm_since_s = self.world.clock.run_s
+        self.checks.restarted()
 
 
-assert CLAIM_TTL_S > _LATEST_S
+assert CLAIM_TTL_S > LATEST_S

@@ -76,10 +76,10 @@ def test_replicas_that_all_notify_make_one_command(world: World) -> None:
     sent: list[bytes] = []
     publish = world.publish
 
-    def noting(topic: str, payload: bytes) -> None:
+    def noting(topic: str, payload: bytes, *, retain: bool = True) -> None:
         if topic.endswith("/set"):
             sent.append(payload)
-        publish(topic, payload)
+        publish(topic, payload, retain=retain)
 
     world.publish = noting  # type: ignore[method-assign]
     outcomes = []

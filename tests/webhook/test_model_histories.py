@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.webhook.history import History
-from tests.webhook.plans import DEVICE, EXCLUSIVE, GUARDED, PLAIN, Plan
+from tests.webhook.plans import DEVICE, EXCLUSIVE, GUARDED, PLAIN, SHELLY1, Plan
 from tests.webhook.world import set_topic, simulated
 
 RED, MAIN, BACK, ROD = ("lights", "red"), ("pump", "main"), ("well", "back"), ("heat", "rod")
@@ -260,6 +260,23 @@ def test_a_run_ends_in_time_though_the_webhook_is_away(begin: Begin) -> None:
     one.wait(110)
     one.stop("webhook")
     one.wait(60)
+
+
+@pytest.mark.parametrize("plan", [GUARDED, DEVICE, SHELLY1], ids=lambda plan: plan.name)
+def test_nothing_is_switched_on_again_for_the_sake_of_its_least_run(begin: Begin, plan: Plan) -> None:
+    """The board restarted, or the webhook was away for long: nobody wants the pin, min_on_s did."""
+    one = begin(plan)
+    one.wait(40)
+    name = next(name for name, ask in plan.asks.items() if ask.value)
+    one.fire(name, at_once=True)
+    one.wait(5)
+    one.end(name, at_once=True)
+    one.stop("bridge")
+    one.power_cut(plan.pins[0][0])
+    one.wait(4)
+    one.mend("bridge")
+    one.wait(6)
+    assert one.world.level[plan.pins[0]] == 0
 
 
 def test_exclusive_pins_take_turns_though_one_of_them_is_away(begin: Begin) -> None:

@@ -57,9 +57,14 @@ class Person:
 
 @dataclass
 class Run:
-    """What a pin is asked to be, and the past that its guards count."""
+    """What a pin is asked to be, and the past that its guards count.
+
+    Attributes:
+        next: it is its turn to be on, as soon as the pin that it is exclusive with is known to be off.
+    """
 
     on: bool = False
+    next: bool = False
     since: float | None = None
     starts: list[float] = field(default_factory=list)
     tripped: bool = False
@@ -186,10 +191,36 @@ class Wanted:
             if not self.anybody_wants_on(pin, now):
                 run.tripped = False
             on = self._may(run, self._limits.get(pin, Limits()), wanted, urgent, now)
-            if on and not run.on:
-                run.starts.append(now)
+            run.next = on and not run.on and bool(self._rivals(pin))
+            if run.next or any(self._comes_first(rival, pin, now) for rival in self._rivals(pin)):
+                on = False
             if on != run.on:
-                run.on, run.since = on, now
+                self.switch(pin, on, now)
+        self._line_up(now)
+
+    def switch(self, pin: Pin, on: bool, now: float) -> None:
+        """Begin a run of the pin, or end it."""
+        run = self.runs[pin]
+        run.on, run.since = on, now
+        if on:
+            run.starts.append(now)
+        self._line_up(now)
+
+    def _line_up(self, now: float) -> None:
+        """Of exclusive pins none is next while another is asked to be on, or comes first."""
+        for pin, run in self.runs.items():
+            rivals = self._rivals(pin)
+            run.next &= not run.on and not any(
+                self.runs[rival].on or self._comes_first(rival, pin, now) for rival in rivals
+            )
+
+    def _rivals(self, pin: Pin) -> Set[Pin]:
+        return self._limits.get(pin, Limits()).exclusive_with
+
+    def _comes_first(self, one: Pin, other: Pin, now: float) -> bool:
+        """Tell whether `one` is wanted on by a stronger slot than `other`."""
+        mine, theirs = self.winner(one, now), self.winner(other, now)
+        return bool(mine and mine[1] and theirs and _SLOTS.index(mine[0]) < _SLOTS.index(theirs[0]))
 
     def _may(self, run: Run, limits: Limits, wanted: bool, urgent: bool, now: float) -> bool:
         lasted = now - run.since if run.since is not None else float("inf")

@@ -1,307 +1,45 @@
 """A world around the real webhook code: clock, broker and devices are in one process and do as they are told.
 
-The webhook is made of its own classes on a real SQLite file; the pins of the devices are the firmware's own
-(`firmware/pins.py`). The broker keeps retained messages and hands on, in order, to who is connected at that moment.
+The webhook is made of its own classes on a real SQLite file (`world_webhook`); the pins of the boards are the
+firmware's own (`world_boards`); devices of other firmware are simulated (`world_foreign`) behind the real bridge. The
+broker keeps retained messages and hands on, in order, to who is connected at that moment.
 """
 
-import json
-import logging
-import sqlite3
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
-from unittest import mock
 
-import structlog
-
-from contract.commands import decode_command
-from contract.topics import PIN_SET, PIN_STATE, Topics
-from firmware.pins import Output
-from service.mqtt import NotConnected, Outgoing
-from webhook.alerts import Alerts
-from webhook.claims import Claims
-from webhook.clock import follow_back
-from webhook.commands import Commands, Pin
-from webhook.database import Database
-from webhook.follower import GRAFANA, Follower, Source
+from tests.webhook.world_boards import LINK_LOST_S, Board, set_topic
+from tests.webhook.world_clock import Clock, Crashed, simulated
+from tests.webhook.world_foreign import Foreign, Relay
+from tests.webhook.world_webhook import CLAIM_TTL_S, RECONCILE_S, TTL_S, Webhook
+from webhook.commands import Pin
 from webhook.guards import Limits
-from webhook.holds import Holds
-from webhook.observed import Observed
-from webhook.publisher import Publisher
-from webhook.quarantine import Quarantine
-from webhook.reconcile import Reconciler
 
-TTL_S = 60
-CLAIM_TTL_S = 150
-RECONCILE_S = 5
-LINK_LOST_S = 30
-_START_S = 1_800_000_000.0  # a Friday in January 2027, 08:00 UTC
-_TOPICS = Topics("pinloop")
-
-
-class Crashed(Exception):  # noqa: N818  (not an error: what the test asked for)
-    """The process was killed here."""
-
-
-class Clock:
-    """In the place of the module `time`: the wall clock may jump, the other may not."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Begin anew, for another world."""
-        self.wall_s = _START_S
-        self.run_s = 1000.0
-
-    def time(self) -> float:
-        return self.wall_s
-
-    def monotonic(self) -> float:
-        return self.run_s
-
-    perf_counter = monotonic
-
-    def right_s(self) -> float:
-        """Return what the wall clock would be if nobody had set it: that of the senders."""
-        return self.run_s + _START_S - 1000.0
-
-    def advance(self, seconds: float) -> None:
-        self.wall_s += seconds
-        self.run_s += seconds
-
-
-@contextmanager
-def simulated() -> Iterator[Clock]:
-    """Give every module of the webhook this clock and no log, and take both back, whatever happens."""
-    clock = Clock()
-    before = structlog.get_config() if structlog.is_configured() else None
-    with ExitStack() as stack:
-        for name, module in list(sys.modules.items()):
-            if name.startswith("webhook.") and getattr(module, "time", None) is time:
-                stack.enter_context(mock.patch.object(module, "time", clock))
-        stack.callback(lambda: structlog.configure(**before) if before else structlog.reset_defaults())
-        structlog.configure(
-            wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL), cache_logger_on_first_use=False
-        )
-        yield clock
-
-
-class Boundary:
-    """A connection to SQLite at which the process can be killed, or the disk be full.
-
-    Attributes:
-        fuse: what the next COMMIT meets: "before" or "after" (killed there), "full" (it fails); "torn": the next
-            command cannot be written, in the middle of a transaction; None: nothing.
-    """
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-        self.fuse: str | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-    def execute(self, sql: str, *values: Any) -> Any:
-        if sql == "COMMIT" and self.fuse in ("before", "after", "full"):
-            fuse, self.fuse = self.fuse, None
-            if fuse == "full":
-                raise sqlite3.OperationalError("database or disk is full")
-            if fuse == "after":
-                self._connection.execute(sql)
-            raise Crashed(fuse)
-        self._tear(sql)
-        return self._connection.execute(sql, *values)
-
-    def executemany(self, sql: str, values: Any) -> Any:
-        self._tear(sql)
-        return self._connection.executemany(sql, values)
-
-    def _tear(self, sql: str) -> None:
-        if self.fuse == "torn" and "INTO commands" in sql:
-            self.fuse = None
-            raise sqlite3.OperationalError("database or disk is full")
+__all__ = [
+    "CLAIM_TTL_S",
+    "LINK_LOST_S",
+    "RECONCILE_S",
+    "TTL_S",
+    "Clock",
+    "Crashed",
+    "World",
+    "set_topic",
+    "simulated",
+]
 
 
 @dataclass
 class Broker:
-    """Retained messages, and who is connected."""
+    """Retained messages, what is to be handed on, and whether it is there."""
 
     up: bool = True
     retained: dict[str, bytes] = field(default_factory=dict)
-
-
-class Device:
-    """A board with pins: the firmware's own, behind a link that comes and goes.
-
-    Args:
-        pins: their configuration, by name.
-    """
-
-    def __init__(self, world: "World", name: str, pins: Mapping[str, dict[str, Any]]) -> None:
-        self._world = world
-        self.name = name
-        self._config = pins
-        self.linked = False
-        self.wanted_link = True
-        self._lost_at_s = 0.0
-        self.boot()
-
-    def boot(self) -> None:
-        """Start anew, as after a power cut."""
-        self.hang_up()
-        for pin in self._config:
-            self._world.drive((self.name, pin), 0)
-        self.pins = {
-            pin: Output(pin, {"link_lost_s": LINK_LOST_S, **config}, self._driver(pin), self._now_ms())
-            for pin, config in self._config.items()
-        }
-
-    def tick(self) -> None:
-        """Connect when that is possible, and let the pins look at the time."""
-        if self.wanted_link and self._world.broker.up and not self.linked:
-            self._connect()
-        down_s = 0.0 if self.linked else max(0.001, self._world.clock.run_s - self._lost_at_s)
-        for pin, output in self.pins.items():
-            if output.tick(self._now_ms(), down_s):
-                self._report(pin)
-
-    def hear(self, pin: str, payload: bytes, retained: bool) -> None:
-        """Take in what came on a pin's `set` topic."""
-        command = decode_command(payload)
-        if command is None:
-            told = not retained and self.pins[pin].release(self._now_ms())
-        else:
-            told = self.pins[pin].command(command, retained, self._now_ms())
-        if told:
-            self._report(pin)
-
-    def hang_up(self) -> None:
-        """Lose the link."""
-        if self.linked:
-            self._world.publish(f"pinloop/{self.name}/status", b"offline")
-        self.linked = False
-        self._lost_at_s = self._world.clock.run_s
-
-    def _connect(self) -> None:
-        self.linked = True
-        retained = {pin: self._world.broker.retained.get(set_topic((self.name, pin))) for pin in self.pins}
-        self._world.publish(f"pinloop/{self.name}/status", b"online")
-        for pin in self.pins:
-            self._report(pin)
-        info = {"fw": "m", "pins": {pin: output.limits for pin, output in self.pins.items()}}
-        self._world.publish(f"pinloop/{self.name}/info", json.dumps(info).encode())
-        for pin, payload in retained.items():
-            if payload:
-                self.hear(pin, payload, retained=True)
-
-    def _report(self, pin: str) -> None:
-        if self.linked:
-            self._world.publish(_TOPICS.build(PIN_STATE, self.name, pin), self.pins[pin].state().encode())
-
-    def _driver(self, pin: str) -> Callable[[float], None]:
-        return lambda value: self._world.drive((self.name, pin), value)
-
-    def _now_ms(self) -> int:
-        return int(self._world.clock.run_s * 1000)
-
-
-def set_topic(pin: Pin) -> str:
-    """Return the topic of a pin's commands."""
-    return _TOPICS.build(PIN_SET, *pin)
-
-
-class _Landed:
-    """A publication of which it is known whether a PUBACK comes."""
-
-    def __init__(self, acked: bool) -> None:
-        self._acked = acked
-
-    def wait(self, _timeout_s: float) -> bool:
-        return self._acked
-
-
-class Webhook:
-    """The webhook's own classes, on the database at `path`; also its session with the broker.
-
-    Attributes:
-        line: how the next published message fares: "ok", "lost" (the connection ends before it arrives), "unacked" (it
-            arrives, and the connection ends before the PUBACK) or "twice".
-        step_s: by which what is stored was moved at the start.
-    """
-
-    def __init__(self, world: "World", path: Path, limits: Mapping[Pin, Limits], dry_run: bool) -> None:
-        self._world = world
-        self.line = "ok"
-        self.connected = False
-        self.database = Database(path)
-        self.database.connection.execute("PRAGMA synchronous = OFF")  # processes are killed here, not machines
-        self.boundary = Boundary(self.database.connection)
-        self.database.connection = self.boundary  # type: ignore[assignment]
-        self.observed = Observed(_TOPICS, on_info=lambda device: self.reconciler.info_came(device))
-        self.commands = Commands(self.database, TTL_S, self.observed.reported_seq, lambda _pin: dry_run)
-        holds = Holds(self.database, self.commands, self.observed, limits, TTL_S, lambda _pin: dry_run)
-        self.claims = Claims(self.database, self.commands, self.observed.safe, {}, CLAIM_TTL_S, holds=holds)
-        self.step_s = follow_back(self.database, self.claims, world.clock.time())
-        sender: Any = self
-        self.publisher = Publisher(sender, _TOPICS, self.database, Quarantine("model", world.clock.monotonic))
-        self.reconciler = Reconciler(
-            self.database,
-            self.claims,
-            self.commands,
-            self.publisher,
-            self.observed,
-            lambda: self.connected,
-            RECONCILE_S,
-            RECONCILE_S,
-            holds,
-            lambda _pin: dry_run,
-        )
-        self.alerts = Alerts(self.database, self.claims, self.publisher, "")
-        self.follower = Follower(self.database, self.claims, CLAIM_TTL_S, Source(GRAFANA, "http://grafana:3000"))
-
-    def tick(self) -> None:
-        """Connect when that is possible, and reconcile; what the disk refused is tried again, as 0.2 s later."""
-        if self._world.broker.up and not self.connected:
-            self.connected = True
-            self.reconciler.connection_stands()
-            for topic, payload in list(self._world.broker.retained.items()):
-                self.hear(topic, payload, retained=True)
-        try:
-            self.reconciler._tick()
-        except sqlite3.OperationalError:
-            self.reconciler._tick()
-
-    def hear(self, topic: str, payload: bytes, *, retained: bool = False) -> None:
-        message: Any = SimpleNamespace(topic=topic, payload=payload, retain=retained)
-        self.observed.message(message)
-
-    def publish_all(self, messages: Sequence[Outgoing]) -> list[Any]:
-        """Stand in for `service.mqtt.Session`."""
-        if not self.connected or not self._world.broker.up:
-            raise NotConnected
-        return [_Landed(self._send(one)) for one in messages]
-
-    def _send(self, message: Outgoing) -> bool:
-        """Send one, as `line` says; return whether a PUBACK comes."""
-        assert message.retain
-        if not self.connected:
-            return False  # lost with the one before it
-        line, self.line = self.line, "ok"
-        if line != "lost":
-            for _ in range(2 if line == "twice" else 1):
-                self._world.publish(message.topic, message.payload)
-        if line in ("lost", "unacked"):
-            self.connected = False
-        return self.connected
-
-    def close(self) -> None:
-        self.database.close()
+    queue: deque[tuple[str, bytes]] = field(default_factory=deque)
+    busy: bool = False
 
 
 class World:
@@ -313,6 +51,7 @@ class World:
         on_start: called when the webhook is started.
         on_switch: called with a pin and its value when its hardware is set.
         on_step: called after each step of `advance`.
+        foreign: devices of other firmware.
 
     Attributes:
         level: what each pin's hardware is set to.
@@ -328,6 +67,7 @@ class World:
         on_start: Callable[[], None],
         on_switch: Callable[[Pin, float], None],
         on_step: Callable[[], None],
+        foreign: Mapping[str, Foreign] = {},
     ) -> None:
         self.clock = clock
         self._on_start = on_start
@@ -335,17 +75,19 @@ class World:
         self._on_step = on_step
         self._path = folder / "claims.db"
         self._limits = limits
+        self._foreign = {name: one.device for name, one in foreign.items()}
         self.dry_run = False
         self.broker = Broker()
         self.webhook: Webhook | None = None
         self.level: dict[Pin, float] = {(name, pin): 0 for name, config in pins.items() for pin in config}
-        self.devices = {name: Device(self, name, config) for name, config in pins.items()}
-        self._by_topic = {set_topic(pin): pin for pin in self.level}
+        self.level |= {one.pin: 0 for one in foreign.values()}
+        self.devices: dict[str, Board | Relay] = {name: Board(self, name, config) for name, config in pins.items()}
+        self.devices |= {name: one.make(self) for name, one in foreign.items()}
 
     def start(self) -> None:
         """Start the webhook on the database that is there."""
         if self.webhook is None:
-            self.webhook = Webhook(self, self._path, self._limits, self.dry_run)
+            self.webhook = Webhook(self, self._path, self._limits, self.dry_run, self._foreign)
             self._on_start()
 
     def kill(self) -> None:
@@ -360,25 +102,42 @@ class World:
             self.level[pin] = value
             self._on_switch(pin, value)
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Retain a message and hand it to whoever is connected."""
-        if payload:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = True) -> None:
+        """Retain a message where it is to be, and hand it to whoever is connected, after those before it."""
+        if retain and payload:
             self.broker.retained[topic] = payload
-        else:
+        elif retain:
             self.broker.retained.pop(topic, None)
-        if self.webhook and self.webhook.connected:
-            self.webhook.hear(topic, payload)
-        if topic in self._by_topic:
-            device, pin = self._by_topic[topic]
-            if self.devices[device].linked:
-                self.devices[device].hear(pin, payload, retained=False)
+        with self.turn():
+            self.broker.queue.append((topic, payload))
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hand on what is published within the block at its end: nobody hears an answer while still speaking."""
+        if self.broker.busy:
+            yield
+            return
+        self.broker.busy = True
+        try:
+            yield
+            while self.broker.queue:
+                self._hand_on(*self.broker.queue.popleft())
+        finally:
+            self.broker.busy = False
+
+    def _hand_on(self, topic: str, payload: bytes) -> None:
+        for link in self.webhook.links if self.webhook else ():
+            link.hear(topic, payload)
+        for device in self.devices.values():
+            if device.linked and topic in device.subscriptions:
+                device.hear(topic, payload)
 
     def stop_broker(self, *, forgets: bool) -> None:
         """Take the broker away, with or without what it retained."""
         for device in self.devices.values():
             device.hang_up()
-        if self.webhook:
-            self.webhook.connected = False
+        for link in self.webhook.links if self.webhook else ():
+            link.hang_up()
         self.broker.up = False
         if forgets:
             self.broker.retained.clear()
