@@ -159,24 +159,32 @@ class Holds:
         standing = Wish(command.value, command.slot, command.source) if command else None
         past = self._past(pin, before, standing, command.changed_s if command else None, now_s)
         wanted_on = self._on(pin, wish.value)
+        emergency = self._emergency(pin, wish, limits, wish_of, now_s)
         hold = held_back(
             wanted_on,
             past,
             limits,
             now_s,
-            urgent=_urgent(wish, ended and not wanted_on),
-            rival=self._rival(pin, wish, past, limits, wish_of, now_s) if wanted_on else None,
+            urgent=_urgent(wish, not wanted_on and (ended or emergency is not None)),
+            rival=(emergency or self._rival(pin, wish, past, limits, wish_of, now_s)) if wanted_on else None,
         )
         same_wish = bool(before.by) and (before.value, before.slot, before.source) == wish[:3]
         if hold is None and same_wish and not self._is_known(pin, before.by):
             hold = Hold(before.by, None, past.on)
         waits = same_wish and hold is not None and hold.by == before.by
         result = self._instead(pin, wish, hold, past, standing)
+        gives_way = emergency if emergency and self._is_in_the_way(pin, past, now_s) else None
+        if gives_way:
+            # Neither a release nor slot `alert` is forced: the device would keep the pin on for its own `min_on_s`.
+            theirs = wish_of(gives_way.pin)
+            result = Wish(self._safe(pin), SAFETY, theirs.source, theirs.until_s)
         if hold and not waits:
             self._commands.held(pin, wish, cause, hold.by, now_s)
             metrics.GUARD_HOLDS.labels(hold.by).inc()
         if hold:
             said = f"{before.cause if waits else cause}; held by {hold.by}"
+        elif gives_way:
+            said = f"{cause}; gives way to {'/'.join(gives_way.pin)}"
         elif same_wish:
             said = f"{before.cause}; {before.by} passed"
         else:
@@ -300,6 +308,11 @@ class Holds:
             rests=reported is not None and not reported.value and reported.at_s > (switched_s or 0),
         )
 
+    def _past_of(self, pin: Pin, now_s: float) -> Past:
+        command = self._commands.of(pin)
+        standing = Wish(command.value, command.slot, command.source) if command else None
+        return self._past(pin, self._waiting(pin), standing, command.changed_s if command else None, now_s)
+
     def _on(self, pin: Pin, value: float | None) -> bool:
         """Tell whether a command with `value` lets the pin be on; released it is at its default."""
         return bool(self._observed.default(pin) if value is None else value)
@@ -325,22 +338,38 @@ class Holds:
         always one that goes first, so nobody waits in a circle.
         """
         for other in sorted(limits.exclusive_with):
-            theirs = wish_of(other)
-            waiting, command = self._waiting(other), self._commands.of(other)
-            standing = Wish(command.value, command.slot, command.source) if command else None
-            their_past = self._past(other, waiting, standing, command.changed_s if command else None, now_s)
-            asked_on = their_past.on and (not self._dry_run(other) or self._dry_run(pin))
-            their_limits = self.limits(other)
+            theirs, their_past = wish_of(other), self._past_of(other, now_s)
+            counts = not self._rehearsed(other, pin)
+            asked_on = their_past.on and counts
             stronger = _rank(theirs) < _rank(wish) or (
                 past.on and asked_on and (_rank(theirs), other) < (_rank(wish), pin)
             )
-            if stronger and self._on(other, theirs.value):
-                held = held_back(True, their_past, their_limits, now_s, urgent=_urgent(theirs, ended=False))
+            if counts and stronger and self._on(other, theirs.value):
+                held = held_back(True, their_past, self.limits(other), now_s, urgent=_urgent(theirs, ended=False))
                 if held is None:
                     return Rival(other, theirs.slot == SAFETY)
             if not past.on and self._may_be_on(other, asked_on, their_past, now_s):
                 return Rival(other)
         return None
+
+    def _emergency(
+        self, pin: Pin, wish: Wish, limits: Limits, wish_of: Callable[[Pin], Wish], now_s: float
+    ) -> Rival | None:
+        """Return the exclusive pin that slot `safety` wants on now, so that `pin` has to be off at once."""
+        for other in sorted(limits.exclusive_with) if wish.slot != SAFETY else ():
+            theirs = wish_of(other)
+            wanted = theirs.slot == SAFETY and self._on(other, theirs.value) and not self._rehearsed(other, pin)
+            if wanted and not held_back(True, self._past_of(other, now_s), self.limits(other), now_s, urgent=True):
+                return Rival(other, safety=True)
+        return None
+
+    def _rehearsed(self, other: Pin, pin: Pin) -> bool:
+        """Tell whether nothing that is wanted of `other` counts for `pin`: it is in dry-run, and `pin` is not."""
+        return self._dry_run(other) and not self._dry_run(pin)
+
+    def _is_in_the_way(self, pin: Pin, past: Past, now_s: float) -> bool:
+        """Tell whether a pin that has to go off may be on, as far as has been heard."""
+        return past.on or (self._heard() and self._may_be_on(pin, False, past, now_s))
 
     def _may_be_on(self, pin: Pin, asked_on: bool, past: Past, now_s: float) -> bool:
         if not self._heard():
