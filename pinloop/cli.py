@@ -14,7 +14,7 @@ from pinloop.deadletter import deadletter
 from pinloop.demo import demo
 from pinloop.devices import device
 from pinloop.doctor import doctor
-from pinloop.forget import forget
+from pinloop.forget import forget_device, forget_pin
 from pinloop.gateways import gateway
 from pinloop.inputs import inputs
 from pinloop.pins import pin
@@ -63,4 +63,5 @@ for command in (
     restore,
 ):
     main.add_command(command)
-pin.add_command(forget)
+pin.add_command(forget_pin)
+device.add_command(forget_device)

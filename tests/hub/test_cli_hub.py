@@ -159,6 +159,27 @@ def test_a_pin_that_its_device_has_no_more_is_marked_and_forgotten(hub: RunningH
     old.client.close()
 
 
+def test_a_device_that_is_no_more_is_forgotten_with_its_pins(hub: RunningHub, tmp_path: Path) -> None:
+    """Not while it is there; afterwards neither list knows it, and the doctor does not miss it."""
+    gone = Board(hub.broker, "gone", {"sensors": {}, "pins": {"fan": {}}})
+    gone.send("pin/fan/state", {"v": 0, "seq": 3, "why": "released"}, retain=True)
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "gone.password").write_text("x\n")
+    (tmp_path / "running.json").write_text(json.dumps({"mqtt": {"host": hub.broker.host, "port": hub.broker.port}}))
+
+    def forget() -> Result:
+        return run("device", "forget", "gone", "--data-dir", str(tmp_path), env=here(hub))
+
+    until(lambda: "gone/fan" in run("pin", "list", env=here(hub)).stdout)
+    assert "gone is online, so it would come back" in forget().output
+    gone.send("status", "offline", retain=True)
+    until(lambda: "gone\toffline" in run("device", "list", env=here(hub)).stdout)
+    assert forget().output == "gone: forgotten\n"
+    assert "gone" not in run("device", "list", env=here(hub)).stdout + run("pin", "list", env=here(hub)).stdout
+    assert "there is no device" in forget().output
+    gone.client.close()
+
+
 def test_a_device_that_is_away_is_not_shown_as_if_it_were_there(hub: RunningHub, lights: Board) -> None:
     """`was 1` is no number for a program, and `why` says since when."""
     lights.send("pin/green/state", {"v": 1, "seq": 3, "why": "local"}, retain=True)
