@@ -34,6 +34,7 @@ __all__ = ["HttpServer"]
 _CONNECTION_LIMIT = 2000
 _CHANNEL_TIMEOUT_S = 10  # without a byte
 _LOOK_S = 2  # how often the loop looks for connections that take too long, and at the certificate
+_ACCEPTED_AT_ONCE = 100
 _MAX_HEADER_BYTES = 16 * 1024
 _BODIES, _MOST_BODIES_BYTES = 8, 32 << 20  # bodies of the largest size that are received together, and at most so much
 _OTHER_DESCRIPTORS = 100  # of the process: databases, the broker, logs
@@ -134,6 +135,7 @@ class HttpServer:
             if descriptor not in before and isinstance(one, waitress.server.BaseWSGIServer):
                 one.bodies = self._bodies
                 one.channel_class = functools.partial(TlsChannel, certificate) if certificate else Channel
+                one.handle_accept = _accepting(one)
                 one.maintenance = _maintaining(one, certificate)
         return server
 
@@ -164,6 +166,23 @@ class HttpServer:
 def _port_of(server: Any) -> int:
     ports = getattr(server, "effective_listen", None) or [(server.effective_host, server.effective_port)]
     return int(ports[0][1])
+
+
+def _accepting(server: Any) -> Callable[[], None]:
+    """Return what the loop calls when somebody connects: waitress's own takes one, and a pass of the loop looks at all.
+
+    So a thousand that come at once were taken in more than a second, and whoever came behind them had to wait.
+    """
+    accept = server.handle_accept
+
+    def accept_many() -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            before = len(server._map)
+            accept()
+            if not before < len(server._map) < server.adj.connection_limit:
+                return
+
+    return accept_many
 
 
 def _maintaining(server: Any, certificate: Certificate | None) -> Callable[[float], None]:

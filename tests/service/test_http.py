@@ -7,6 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 import urllib3
@@ -15,6 +16,7 @@ from service.errors import StartError
 from service.health import Health
 from service.http import HttpServer
 from service.settings import HttpSettings
+from tests.support.wait import until
 
 
 @pytest.fixture
@@ -95,6 +97,20 @@ def test_three_hundred_slow_clients_do_not_hold_up_a_valid_one(server: HttpServe
     worker.join(5)
     assert answers == [200]
     for one in slow:
+        one.close()
+
+
+def test_many_who_come_at_once_are_taken_together(server: HttpServer, monkeypatch: pytest.MonkeyPatch):
+    """One in each pass of the loop, which looks at all of them, would keep the next one waiting for a second."""
+    passes = []
+    listening = next(one for one in server._map.values() if hasattr(one, "active_channels"))
+    readable = listening.readable
+    monkeypatch.setattr(listening, "readable", lambda: passes.append(len(server._map)) or readable())
+    crowd = [socket.create_connection(("127.0.0.1", server.port), 5) for _ in range(300)]
+    until(lambda: len(server._map) >= 300)
+    assert max(after - before for before, after in pairwise(passes)) > 1
+    assert get(server, "/healthz")[0] == 200
+    for one in crowd:
         one.close()
 
 

@@ -320,13 +320,9 @@ def test_a_thousand_silent_handshakes_do_not_hold_up_valid_requests(server: Http
                             one.close()
                     except ConnectionError:
                         one.close()
-            stop.wait(0.2)
+            stop.wait(1)
 
-    thread = threading.Thread(target=crowd, daemon=True)
-    thread.start()
-    until(lambda: len(alive) >= 1000, 30, "the crowd is there")
-    found = []
-    for _ in range(3):  # a machine that is busy with something else may spoil a round
+    def p99_ms() -> float:
         took_ms = []
         for _ in range(300):
             began_s = time.perf_counter()
@@ -335,14 +331,21 @@ def test_a_thousand_silent_handshakes_do_not_hold_up_valid_requests(server: Http
             connection.close()
             took_ms.append((time.perf_counter() - began_s) * 1000)
         took_ms.sort()
-        found.append(took_ms[296])
         print(f"p50 {took_ms[149]:.1f} ms, p99 {took_ms[296]:.1f} ms, longest {took_ms[-1]:.1f} ms")
-        if found[-1] < 100:
-            break
-    stop.set()
-    thread.join(10)
-    for one in alive:
-        one.close()
+        return took_ms[296]
+
+    thread = threading.Thread(target=crowd, daemon=True)
+    thread.start()
+    found = []
+    try:
+        until(lambda: len(alive) >= 1000, 30, "the crowd is there")
+        while len(found) < 3 and (not found or found[-1] >= 100):  # a busy machine may spoil a round
+            found.append(p99_ms())
+    finally:
+        stop.set()
+        thread.join(10)
+        for one in alive:
+            one.close()
     assert min(found) < 100, f"p99 of the rounds, in ms: {found}"
 
 
