@@ -1,6 +1,6 @@
 """Facts to points: times, identities and changes, in the order in which the messages came.
 
-Knows no socket, clock or disk; its memory (`Stamps`, `Identities`, `Pins`,
+Knows no socket, clock or disk; its memory (`Census`, `Stamps`, `Identities`, `Pins`,
 `Sensors`) belongs to the one thread that calls it.
 """
 
@@ -11,6 +11,7 @@ from typing import TypeGuard
 from contract.limits import MAX_INTEGER
 from contract.presence import OFFLINE
 from listener import metrics
+from listener.census import Census
 from listener.clocks import DEVICE, RECEIPT, Clocks
 from listener.decode import About, Commanded, Info, Readings, Reported, Said, Status
 from listener.identity import Identities
@@ -49,6 +50,7 @@ class Assembler:
     """
 
     def __init__(self, slot: int = 0) -> None:
+        self._census = Census()
         self._identities = Identities()
         self._stamps = Stamps(slot)
         self._clocks = Clocks()
@@ -70,7 +72,11 @@ class Assembler:
             retained: the broker kept the message and it is old by an unknown time: it tells the state of things, but
                 nothing happened now, so it is no point.
             received_ns: nanoseconds since 1970.
+
+        Raises:
+            Rejected: there are too many devices, or names of this one.
         """
+        self._census.admit(fact.device, _names_in(fact))
         if retained:
             self._learn(fact)
             return []
@@ -161,6 +167,16 @@ class Assembler:
 
     def _device(self, device: str, fields: Mapping[str, float | str], received_ns: int) -> Point:
         return Point(DEVICES, (("device", device),), fields, self._stamps.stamp(device, received_ns))
+
+
+def _names_in(fact: Said) -> Iterable[str]:
+    """Return the names of sensors and pins in a fact."""
+    match fact:
+        case Readings(_, samples):
+            return {name for sample in samples for name in sample.values}
+        case Commanded(_, pin, _) | Reported(_, pin, _):
+            return (pin,)
+    return ()
 
 
 def _is_number(value: object) -> TypeGuard[float]:

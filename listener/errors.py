@@ -6,7 +6,7 @@ Rejected(ValueError)   with `reason`, one of REASONS; counted, logged at a bound
 # Closed, so that a counter's label cannot grow with what strangers send: the contract's reasons, then our own.
 REASONS = (
     "device", "kind", "name", "prefix", "json", "number", "shape", "size", "status", "text", "utf8", "why",
-    "reserved", "collision", "other",
+    "reserved", "collision", "many", "other",
 )  # fmt: skip
 
 
