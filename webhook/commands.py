@@ -154,9 +154,21 @@ class Commands:
         )  # fmt: skip
         if self._read is not None:
             self._read[pin] = command
+        if old and dry_run and not old.dry_run and old.value is not None:
+            # What was sent before is taken back (the survey sees to that), and its end is told by the device.
+            self._log(pin, RELEASE, f"{cause}: released", seq, now_s, "", dry_run=False)
         if not same:
             self._log(pin, wish, cause, seq, now_s, "", dry_run)
         return command
+
+    def may_hold(self, pin: Pin) -> bool:
+        """Tell whether a command that was sent may still hold the pin: it stands, or its end was never reported."""
+        command, last = self.of(pin), self._last_sent(pin)
+        if command is None or (command.value is not None and not command.dry_run):
+            return command is not None
+        if last is None:
+            return not command.dry_run  # the log does not reach as far
+        return last["value"] is not None or last["reported_s"] is None
 
     def held(self, pin: Pin, wish: Wish, cause: str, guard: str, now_s: float) -> None:
         """Write into the log that a guard holds a wish back, within `together`."""
@@ -211,15 +223,22 @@ class Commands:
         Returns:
             Seconds from the command to this report; None when it reports nothing new.
         """
-        row = self._connection.execute(
-            "SELECT * FROM changes WHERE device = ? AND pin = ? AND held_by = '' ORDER BY id DESC LIMIT 1", pin
-        ).fetchone()
-        if row is None or row["dry_run"] or row["reported_s"] is not None or row["value"] != value:
+        row = self._last_sent(pin)
+        if row is None or row["reported_s"] is not None or row["value"] != value:
             return None
         if value is not None and seq < row["seq"]:
             return None
         self._connection.execute("UPDATE changes SET reported_s = ? WHERE id = ?", (at_s, row["id"]))
         return max(0.0, at_s - float(row["at_s"]))
+
+    def _last_sent(self, pin: Pin) -> sqlite3.Row | None:
+        """Return the last change of the pin that was more than a wish."""
+        row: sqlite3.Row | None = self._connection.execute(
+            "SELECT * FROM changes WHERE device = ? AND pin = ? AND held_by = '' AND NOT dry_run"
+            " ORDER BY id DESC LIMIT 1",
+            pin,
+        ).fetchone()
+        return row
 
     def of(self, pin: Pin) -> PinCommand | None:
         """Return the command that stands at `pin`, None when it never had one."""

@@ -60,9 +60,40 @@ def test_switching_dry_run_off_sends_what_the_claims_say_then(reopen: Callable[.
     log = [(one["reason"], one["dry_run"], one["acked_s"]) for one in commands.log(0, 0, None, 9)]
     assert log == [
         ("f1: claimed", False, None),
+        ("dry-run was switched: released", False, None),
         ("dry-run was switched", True, None),
         ("dry-run was switched", False, NOW_S + 4),
     ]
+
+
+def test_what_is_only_rehearsed_holds_no_pin(reopen: Callable[..., tuple[Claims, Commands]]) -> None:
+    """Neither a command that was never sent nor its end, so that nobody ends it at a device of other firmware."""
+    claims, commands = reopen(True)
+    assert not commands.may_hold(PIN)
+    for said in (notice(), notice(RESOLVED)):
+        claims.notify([said], NOW_S)
+        assert not commands.may_hold(PIN)
+
+
+def test_what_was_sent_before_dry_run_holds_its_pin_until_the_device_says_otherwise(
+    reopen: Callable[..., tuple[Claims, Commands]],
+) -> None:
+    """Whatever is rehearsed meanwhile, over restarts; and again from the first command after it."""
+    claims, commands = reopen(False)
+    claims.notify([notice()], NOW_S)
+    claims, commands = reopen(True)
+    assert commands.may_hold(PIN)  # before anything was decided
+    claims.adopt(NOW_S + 1)
+    claims.notify([notice(RESOLVED)], NOW_S + 2)
+    claims, commands = reopen(True)
+    assert commands.may_hold(PIN)
+    commands.report(PIN, 0, None, NOW_S + 3)
+    assert not commands.may_hold(PIN)
+    claims.notify([notice(starts_at=NOW_S + 4)], NOW_S + 4)
+    assert not commands.may_hold(PIN)
+    claims, commands = reopen(False)
+    claims.adopt(NOW_S + 5)
+    assert commands.may_hold(PIN)
 
 
 def test_a_pin_in_dry_run_is_released_once_and_then_left_alone(
