@@ -213,13 +213,9 @@ class Bridges:
         return self._failure or self._orphans.problem()
 
     def _engaged(self, pin: Pin) -> bool:
-        """Tell whether a command may still hold the pin: it stands, or its release was never reported."""
+        """Tell whether a command that was sent may still hold the pin; what was only rehearsed holds nothing."""
         with self._database.lock:
-            command = self._commands.of(pin)
-            if command is None or command.value is not None:
-                return command is not None
-            release = next((row for row in self._commands.changes(pin, 10) if row["value"] is None), None)
-        return release is None or release["reported_s"] is None
+            return self._commands.may_hold(pin)
 
     def held(self, pin: Pin) -> str:
         """Say why nothing is sent to the pin for a while, "" when it is."""
