@@ -106,6 +106,20 @@ def test_a_report_of_the_last_seq_there_is_does_not_make_a_pin_deaf(scenes: Any)
     scene.good_follows()
 
 
+def test_a_device_that_invents_pins_fills_no_database(scenes: Any) -> None:
+    """Each that is reported to follow a command would be released, which is stored; so many are, and no more."""
+    scene = scenes()
+    scene.says("status", b"online")
+    for number in range(400):
+        scene.says(f"pin/p{number}/state", {"v": 1, "seq": 1, "why": "command"})
+    scene.says("pin/p7/state", b"")
+    scene.says("pin/new/state", {"v": 1, "seq": 1, "why": "command"})
+    scene.world.advance(20)
+    assert len(scene.webhook.commands.all()) == 256
+    assert ("odd", "new") in scene.webhook.commands.all()
+    scene.good_follows()
+
+
 HUGE = [1e300, -1e300, -float(MAX_INTEGER), 5e-324, 2**53 - 1]
 
 
