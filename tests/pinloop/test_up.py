@@ -5,34 +5,63 @@ import os
 import signal
 import socket
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from pinloop.local.screen import _DOING
 from tests.support.ports import free_port
-from tests.support.processes import Child, descendants
+from tests.support.processes import Child, descendants, owned
 from tests.support.requirements import need
 from tests.support.wait import until
 
 PARTS = ("broker", "webhook", "listener", "rules", "hub", "device pot", "device lights")
 
 
-@pytest.fixture
-def options(tmp_path: Path) -> list[str]:
+def options_in(folder: Path) -> list[str]:
+    """Return options for a `pinloop up` with ports of its own."""
     need("mosquitto", "apt-get install mosquitto")
     names = ("mqtt", "hub", "webhook", "listener", "rules")
     ports = [word for name in names for word in (f"--{name}-port", str(free_port()))]
-    return ["--data-dir", str(tmp_path / "data"), *ports]
+    return ["--data-dir", str(folder / "data"), *ports]
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> list[str]:
+    """Return options for this test alone."""
+    return options_in(tmp_path)
+
+
+def whole(child: Child) -> Child:
+    """Wait until every part is ready."""
+    until(lambda: all(said(child, part) for part in PARTS), 30, f"every part is up:\n{child.text()}")
+    return child
 
 
 @pytest.fixture
 def up(spawn: Callable[..., Child], options: list[str]) -> Child:
-    """A running `pinloop up` with every part ready."""
-    child = spawn(["python", "-m", "pinloop", "up", *options], name="up")
-    until(lambda: all(said(child, part) for part in PARTS), 30, f"every part is up:\n{child.text()}")
-    return child
+    """A running `pinloop up` with every part ready, which the test may end."""
+    return whole(spawn(["python", "-m", "pinloop", "up", *options], name="up"))
+
+
+@dataclass
+class Running:
+    """A `pinloop up` that goes on."""
+
+    child: Child
+    folder: Path
+    options: list[str]
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One for the tests that leave it as it is."""
+    folder = tmp_path_factory.mktemp("up")
+    options = options_in(folder)
+    with owned(["python", "-m", "pinloop", "up", *options], folder / "up.out") as child:
+        yield Running(whole(child), folder, options)
 
 
 def said(child: Child, part: str) -> bool:
@@ -55,26 +84,17 @@ def test_every_part_comes_up_and_an_interrupt_stops_them_all(up: Child, tmp_path
     assert not (tmp_path / "data" / "running.json").exists()
 
 
-def test_the_screen_tells_address_and_password_of_the_console(up: Child, tmp_path: Path):
+def test_the_screen_tells_address_and_password_of_the_console(shared: Running):
     """What it prints is what lets one in."""
-    password = (tmp_path / "data" / "secrets" / "console.password").read_text().strip()
-    assert f"{facts(tmp_path)['hub_url']}/   password: {password}" in up.text()
-    assert (tmp_path / "data" / "secrets" / "console.password").stat().st_mode & 0o077 == 0
+    path = shared.folder / "data" / "secrets" / "console.password"
+    assert f"{facts(shared.folder)['hub_url']}/   password: {path.read_text().strip()}" in shared.child.text()
+    assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_killed_service_is_started_again_and_the_loop_goes_on(up: Child, tmp_path: Path):
-    """The listener dies; it is reported, back, and stores again."""
-    listener = next(pid for pid in descendants(up.pid) if command(pid).endswith("-m listener"))
-    os.kill(listener, signal.SIGKILL)
-    until(lambda: "listener: started again (restart 1)" in up.text(), 10, "the restart is told")
-    assert "listener: killed by signal 9" in up.text()
-    until(lambda: up.text().count("listener: ready") == 2, 15, "the listener is ready again")
-
-
-def test_what_the_screen_counts_is_what_the_services_measure(up: Child, options: list[str]):
+def test_what_the_screen_counts_is_what_the_services_measure(shared: Running):
     """Each metric that the table shows exists under that name."""
     for part, shown in _DOING.items():
-        port = options[options.index(f"--{part}-port") + 1]
+        port = shared.options[shared.options.index(f"--{part}-port") + 1]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             metrics = answer.read().decode()
         for metric, _ in shown:
@@ -112,18 +132,28 @@ def test_a_second_start_keeps_the_readings_and_the_passwords(
     password = (tmp_path / "data" / "secrets" / "console.password").read_text()
     up.send_signal(signal.SIGTERM)
     assert up.wait(20) == 0
-    again = spawn(["python", "-m", "pinloop", "up", *options], name="again")
-    until(lambda: all(said(again, part) for part in PARTS), 30, "every part is up again")
+    whole(spawn(["python", "-m", "pinloop", "up", *options], name="again"))
     assert (tmp_path / "data" / "secrets" / "console.password").read_text() == password
 
 
-def test_a_second_instance_is_one_clear_line_and_exit_1(up: Child, spawn: Callable[..., Child], options: list[str]):
+def test_a_second_instance_is_one_clear_line_and_exit_1(shared: Running, spawn: Callable[..., Child]):
     """It names the folder and what to do, and does not disturb the first."""
-    second = spawn(["python", "-m", "pinloop", "up", *options], name="second")
+    second = spawn(["python", "-m", "pinloop", "up", *shared.options], name="second")
     assert second.wait(20) == 1
     assert "pinloop already runs on" in second.text()
     assert "Traceback" not in second.text()
-    assert up.poll() is None
+    assert shared.child.poll() is None
+
+
+def test_a_killed_service_is_started_again_and_the_loop_goes_on(shared: Running):
+    """The listener dies; it is reported, back, and stores again."""
+    up = shared.child
+    ready = up.text().count("listener: ready")
+    listener = next(pid for pid in descendants(up.pid) if command(pid).endswith("-m listener"))
+    os.kill(listener, signal.SIGKILL)
+    until(lambda: "listener: started again (restart 1)" in up.text(), 10, "the restart is told")
+    assert "listener: killed by signal 9" in up.text()
+    until(lambda: up.text().count("listener: ready") > ready, 15, "the listener is ready again")
 
 
 def test_a_taken_port_is_one_clear_line_and_exit_1(spawn: Callable[..., Child], options: list[str]):
