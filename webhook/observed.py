@@ -6,7 +6,7 @@ sends nothing; whoever wants to act on a message is told through a callback.
 
 import threading
 import time
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -72,7 +72,7 @@ class Observed:
         self.retained: dict[Pin, bytes] = {}
         self.reports: deque[tuple[Pin, int, float | None, float]] = deque(maxlen=100_000)
         self.last_retained_s = 0.0
-        self._reporting_pins: Counter[str] = Counter()  # by device
+        self._names: dict[str, set[str]] = defaultdict(set)  # of the pins that a device has reported since the start
         self._reporting = threading.Lock()  # around a change of what was reported
 
     def shift(self, step_s: float) -> None:
@@ -143,17 +143,17 @@ class Observed:
     def _state(self, pin: Pin, payload: bytes) -> None:
         if not payload:
             with self._reporting:
-                if self.reported.pop(pin, None):
-                    self._reporting_pins[pin[0]] -= 1
+                self.reported.pop(pin, None)
             return
         state: State = decode_state(payload)
         now_s = time.time()
         with self._reporting:
             before = self.reported.get(pin)
-            if before is None:
-                if self._reporting_pins[pin[0]] >= _MOST_PINS:
+            names = self._names[pin[0]]
+            if pin[1] not in names:
+                if len(names) >= _MOST_PINS:
                     raise ContractError("pin", pin[1], f"is one more than {_MOST_PINS} of {pin[0]}", "many")
-                self._reporting_pins[pin[0]] += 1
+                names.add(pin[1])
             since_s = before.since_s if before and before.value == state.value else now_s
             self.reported[pin] = Reported(state.value, state.seq, state.why, now_s, since_s)
         self.reports.append((pin, state.seq, None if state.why == RELEASED else state.value, now_s))
