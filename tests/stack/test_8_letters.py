@@ -50,7 +50,7 @@ def test_a_point_that_the_store_refuses_is_a_letter_and_is_stored_when_its_cause
     assert json.loads(shown)["topic"] == "pinloop/load/reading/old"
 
     keep(stack, 0)
-    said = stack.compose("run", "--rm", "listener", "pinloop", "deadletter", "replay", letter["id"])
+    said = stack.compose("exec", "-T", "listener", "pinloop", "deadletter", "replay", letter["id"])
 
     assert said.startswith("1 stored, 0 refused again")
     assert [row[1] for row in stack.query("SELECT old FROM readings WHERE device = 'load'")] == [7.5]
