@@ -137,5 +137,5 @@ OWN = _foreign(
 )
 MUTE = _foreign("mute", Mute, f"{{kind: custom, status_topic: own/there, pins: {{power: {{{_SETS}}}}}}}")
 BOARDS = (PLAIN, GUARDED, EXCLUSIVE, DEVICE)
-OTHERS = (TASMOTA, ZIGBEE, ESPHOME, SHELLY1, SHELLY2, OWN)
+OTHERS = (TASMOTA, ZIGBEE, ESPHOME, SHELLY1, SHELLY2, OWN, MUTE)
 PLANS = (*BOARDS, *OTHERS)

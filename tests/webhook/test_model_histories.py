@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.webhook.history import History
-from tests.webhook.plans import DEVICE, EXCLUSIVE, GUARDED, PLAIN, SHELLY1, Plan
+from tests.webhook.plans import DEVICE, EXCLUSIVE, GUARDED, OTHERS, PLAIN, SHELLY1, Plan
 from tests.webhook.world import set_topic, simulated
 
 RED, MAIN, BACK, ROD = ("lights", "red"), ("pump", "main"), ("well", "back"), ("heat", "rod")
@@ -276,6 +276,22 @@ def test_nothing_is_switched_on_again_for_the_sake_of_its_least_run(begin: Begin
     one.wait(4)
     one.mend("bridge")
     one.wait(6)
+    assert one.world.level[plan.pins[0]] == 0
+
+
+@pytest.mark.parametrize("how", ["lost", "unacked", "twice"])
+@pytest.mark.parametrize("plan", OTHERS, ids=lambda plan: plan.name)
+def test_what_is_lost_on_the_way_to_other_firmware_is_sent_again(begin: Begin, plan: Plan, how: str) -> None:
+    """To switch on, and off: also where nobody reports the pin."""
+    one = begin(plan)
+    one.wait(40)
+    one.line(how, bridge=True)
+    one.fire("cold", at_once=True)
+    one.wait(30)
+    assert one.world.level[plan.pins[0]] == 1
+    one.line(how, bridge=True)
+    one.end("cold", at_once=True)
+    one.wait(40)
     assert one.world.level[plan.pins[0]] == 0
 
 

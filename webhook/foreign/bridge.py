@@ -15,7 +15,7 @@ from contract.errors import ContractError
 from contract.topics import PIN_SET, Topics
 from service import logs
 from service.mqtt import Message as Received
-from service.mqtt import NotConnected, Session
+from service.mqtt import NotConnected, Publication, Session
 from service.settings import MqttSettings
 from webhook import metrics
 from webhook.commands import Commands, Pin
@@ -70,6 +70,7 @@ class Bridge:
             on_connected=self._connected,
             on_disconnected=quarantine.disconnected,
         )
+        self._last: dict[str, Publication | None] = {}  # topic -> its last message; None: it did not leave
         self._new_link = False
         self._settle_at = math.inf
         self._failure = ""
@@ -93,8 +94,9 @@ class Bridge:
 
     def _connected(self) -> None:
         with self._lock:
+            lost = {topic for topic, last in self._last.items() if last is None or not last.wait(0)}
             for twin in self._twins.values():
-                twin.forget()
+                twin.forget(lost)
             self._settle_at = math.inf
             self._new_link = True  # greeted when the broker has granted the subscriptions
 
@@ -142,13 +144,15 @@ class Bridge:
     def _publish(self, messages: Iterable[Message]) -> None:
         """Send what the quarantine does not hold; called with the lock held."""
         for message in messages:
+            self._last[message.topic] = None
             if self._quarantine.holds(message.topic):
                 continue
             try:
                 publication = self._session.publish(message.topic, message.payload, qos=1, retain=message.retain)
             except NotConnected:
-                return  # nothing is queued: the webhook sends what then holds once the twins have greeted
+                continue  # nothing is queued: the webhook sends what then holds once the twins have greeted
             self._quarantine.sent(message.topic, publication)
+            self._last[message.topic] = publication
 
 
 class Bridges:

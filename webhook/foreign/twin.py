@@ -11,7 +11,7 @@ What a state says (`why`):
                one it is left alone: a lamp that a person switched on is no business of ours
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from contract.commands import COMMAND, EXPIRED, LOCAL, RELEASED, Command, State, decode_command
@@ -65,12 +65,18 @@ class Twin:
         held = set(engaged)
         self._pins = {name: _Held(name in held) for name in device.pins}
 
-    def forget(self) -> None:
-        """Forget what the device reported: the connection is new, and it may have changed meanwhile."""
+    def forget(self, lost: Container[str] = ()) -> None:
+        """Forget what the device reported: the connection is new, and it may have changed meanwhile.
+
+        Args:
+            lost: topics whose last message the broker may not have taken: what was assumed then is not so.
+        """
         self.online = self.device.firmware.presumed_online
         for name, held in self._pins.items():
             if name not in self.device.firmware.assumed:
                 held.reported = None
+            elif any(one.topic in lost for one in self.device.firmware.command(name, self.device.pins[name].safe, 0)):
+                held.reported, held.engaged = None, True
             held.told = b""
             held.asked = False
 
