@@ -28,7 +28,7 @@ class Settings(StoreSettings, MqttSettings, HttpSettings, LogSettings):
     )
     stale_foreign_s: float = setting(
         1000.0,
-        "The same for other firmware and gateways, of which many report every 5 minutes (three times, and some).",
+        "The same for other firmware and gateways, of which many report every 5 minutes: three of these, and some.",
         least=1,
         most=30 * 86400,
     )
