@@ -32,9 +32,7 @@ class Settings(StoreSettings, MqttSettings, HttpSettings, LogSettings):
         least=1,
         most=30 * 86400,
     )
-    stale_devices: str = setting(
-        "", "The same for single devices and all their sensors, as attic=6h,door=2d."
-    )
+    stale_devices: str = setting("", "The same for single devices and all their sensors, as attic=6h,door=2d.")
 
 
 def stale_of(settings: Settings) -> Callable[[str, bool], float]:
