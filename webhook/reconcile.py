@@ -85,6 +85,7 @@ class Reconciler:
         self.adopted = False
         self._survey = Survey(database, commands, observed, reconcile_s, drift_s, dry_run)
         self._pages_per_tick = 1
+        self._round_over = True
         self._database = database
         self._claims = claims
         self._commands = commands
@@ -203,12 +204,14 @@ class Reconciler:
     def _look(self, now_s: float) -> None:
         """Compare every pin's command with what the broker holds and what the device reports: some of them each tick.
 
-        All of them at once when the connection is new.
+        All of them at once when the connection is new. A round that takes longer than it should is ended first, or the
+        pins at its end would never have their turn.
         """
         at_once = self._all_at_once and self.settled
         if at_once:
             self._all_at_once = False  # before reading: a connect from here on asks for another round
-        if at_once or time.monotonic() >= self._next_survey:
+        if at_once or (self._round_over and time.monotonic() >= self._next_survey):
+            self._round_over = False
             self._next_survey = time.monotonic() + self._survey_s
             self._pages_per_tick = math.ceil(self._survey.begin() * _TICK_S / self._survey_s)
         again: list[Pin] = []
@@ -217,6 +220,7 @@ class Reconciler:
             settled = self.settled  # before reading, and still below: what came meanwhile is compared the next time
             found = self._survey.look(now_s, at_once)
             if found is None:
+                self._round_over = True
                 break
             looked += 1
             if settled:

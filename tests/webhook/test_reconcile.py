@@ -10,6 +10,7 @@ import pytest
 
 from contract.topics import Topics
 from tests.webhook.desk import NOW_S, notice
+from tests.webhook.world import World, simulated
 from webhook import reconcile
 from webhook.arbiter import PERSON, Claim
 from webhook.claims import Claims
@@ -78,3 +79,22 @@ def test_the_leases_of_many_pins_are_renewed_at_a_bounded_and_even_rate(tmp_path
     assert min(per_s[30:]) >= 0.5 * even_per_s
     assert min(command.at_s for command in commands.all().values()) >= now_s - ttl_s / 2
     database.close()
+
+
+def test_every_pin_has_its_turn_however_long_a_look_takes(tmp_path: Path) -> None:
+    """Each tick takes five times as long as it should: a round goes on where it was, and reaches the last pin."""
+    pins: dict[str, dict[str, dict[str, Any]]] = {
+        f"b{board}": {f"p{n:02}": {} for n in range(50)} for board in range(8)
+    }
+    with simulated() as clock:
+        world = World(clock, tmp_path, pins, {}, lambda: None, lambda *_: None, lambda: None)
+        world.start()
+        world.advance(3)
+        assert world.webhook is not None
+        for board in pins:
+            actuate = ",".join(f"{board}/{name}=1" for name in names)
+            said = notice(starts_at=clock.time(), fingerprint=board, actuate=actuate)
+            world.webhook.claims.notify([said], clock.time())  # committed, and lost on its way
+        world.advance(60)
+        assert world.level == dict.fromkeys(world.level, 1)
+        world.kill()
