@@ -83,9 +83,8 @@ def test_the_leases_of_many_pins_are_renewed_at_a_bounded_and_even_rate(tmp_path
 
 def test_every_pin_has_its_turn_however_long_a_look_takes(tmp_path: Path) -> None:
     """Each tick takes five times as long as it should: a round goes on where it was, and reaches the last pin."""
-    pins: dict[str, dict[str, dict[str, Any]]] = {
-        f"b{board}": {f"p{n:02}": {} for n in range(50)} for board in range(8)
-    }
+    names = [f"p{number:02}" for number in range(50)]
+    pins: dict[str, dict[str, dict[str, Any]]] = {f"b{board}": {name: {} for name in names} for board in range(8)}
     with simulated() as clock:
         world = World(clock, tmp_path, pins, {}, lambda: None, lambda *_: None, lambda: None)
         world.start()
