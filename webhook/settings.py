@@ -60,7 +60,7 @@ class Settings(AccessSettings, MqttSettings, HttpSettings, LogSettings):
     )
     pins_path: Path = setting(
         Path(),
-        "Guards, preference and dry-run of single pins (pins.yml, docs/webhook.md), followed while it runs; empty: none.",
+        "Guards, preference, dry-run of single pins (pins.yml, docs/webhook.md), followed while it runs; empty: none.",
     )
     dry_run: bool = setting(False, "Decide, store and show everything, and send no command to any pin.")
     log_days: float = setting(365.0, "Days after which a change is dropped from the log.", least=0.01)

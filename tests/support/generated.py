@@ -20,8 +20,8 @@ SETTINGS_HEAD = """\
 
 Made by `make docs` from the declarations. A setting is, in rising order: its default, a key in `pinloop.toml`
 (`--config`), a variable (also with `_FILE`, naming a file that holds the value), a flag.
-`PINLOOP_<SERVICE>_X` wins over `PINLOOP_X`. `pinloop config SERVICE` prints a sample file. A variable that begins with `PINLOOP_` and
-that nothing reads is told at each start of a service and by the command, with the name that was probably meant.
+`PINLOOP_<SERVICE>_X` wins over `PINLOOP_X`. `pinloop config SERVICE` prints a sample file. A variable that begins with
+`PINLOOP_` and that nothing reads is told at each start of a service and by the command, with the nearest name.
 """
 
 ROOT = Path(__file__).resolve().parents[2]
