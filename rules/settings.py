@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import urllib3
-
 from inputs.settings import InputsSettings
 from rules.model import GRAFANA, STREAM
-from service.errors import SettingsError
 from service.extra_topics import ExtraTopicsSettings
+from service.http_url import check_http_url
 from service.settings import HttpSettings, LogSettings, MqttSettings, setting
 from service.signing import TIMESTAMP_HEADER
 
@@ -46,12 +44,6 @@ def require(settings: Settings) -> None:
     """Check what a declaration cannot say.
 
     Raises:
-        SettingsError: `webhook_url` is no http or https URL with a host.
+        SettingsError: `webhook_url` is no http or https URL with a host, or has a password in it.
     """
-    try:
-        url = urllib3.util.parse_url(settings.webhook_url)
-        good = url.scheme in ("http", "https") and bool(url.host)
-    except urllib3.exceptions.LocationParseError:
-        good = False
-    if not good:
-        raise SettingsError(f"--webhook-url: {settings.webhook_url!r} is not http://HOST:PORT/PATH")
+    check_http_url("webhook_url", settings.webhook_url, "webhook_user and webhook_password")

@@ -15,7 +15,7 @@ import urllib3
 
 from contract.errors import ContractError
 from service import logs
-from service.errors import SettingsError
+from service.http_url import check_http_url
 from webhook import metrics
 from webhook.active import active_alerts
 from webhook.follower import ALERTMANAGER, GRAFANA, Follower, Source
@@ -27,6 +27,9 @@ __all__ = ["Readback", "sources_of"]
 _PATHS = {GRAFANA: "/api/alertmanager/grafana/api/v2/alerts", ALERTMANAGER: "/api/v2/alerts"}
 
 _TIMEOUT = urllib3.Timeout(connect=2, read=10)
+# A body that comes in drips would never end otherwise, and the claims would not be followed any more, silently.
+_WHOLE_S = 30.0
+_BLOCK_BYTES = 1 << 16
 # About 50,000 alerts; more than that is not a list of alerts.
 _MOST_BYTES = 1 << 26
 # Grafana locks a user out after five wrong passwords within five minutes: the owner, too, if it is theirs.
@@ -118,19 +121,28 @@ class Readback:
 
     def _fetch(self) -> bytes:
         url = self._source.url.rstrip("/") + _PATHS[self._source.dialect]
+        whole = False
         answer = self._http.request("GET", url, headers=self._headers, redirect=False, preload_content=False)
         try:
-            body = answer.read(_MOST_BYTES + 1)
             if answer.status in (401, 403):
                 raise _CredentialsError(f"{url} answers {answer.status}: wrong user, password or token")
             if answer.status != 200:
                 raise _RefusedError(f"{url} answers {answer.status}")
-            if len(body) > _MOST_BYTES:
-                raise _RefusedError(f"{url} answers more than {_MOST_BYTES} bytes")
-            answer.drain_conn()
-            return body
+            body = bytearray()
+            begun_s = self._clock()
+            while block := answer.read1(_BLOCK_BYTES):
+                body += block
+                if len(body) > _MOST_BYTES:
+                    raise _RefusedError(f"{url} answers more than {_MOST_BYTES} bytes")
+                if self._clock() - begun_s > _WHOLE_S or self._stopping.is_set():
+                    raise _RefusedError(f"{url} has not answered all within {_WHOLE_S:g} s")
+            whole = True
+            return bytes(body)
         finally:
-            answer.release_conn()
+            if whole:
+                answer.release_conn()
+            else:
+                answer.close()  # what is still to come of it must not be taken for the next answer
 
 
 class _RefusedError(Exception):
@@ -168,10 +180,6 @@ def sources_of(settings: Settings) -> list[Source]:
         Source(ALERTMANAGER, settings.alertmanager_url, settings.alertmanager_user, settings.alertmanager_password),
     ]
     for source in found:
-        parts = urllib3.util.parse_url(source.url)
-        if source.url and (parts.scheme not in ("http", "https") or not parts.host or parts.auth):
-            raise SettingsError(
-                f"--{source.dialect}-url: {source.url!r} is not http(s)://host[:port][/path]; "
-                f"a user belongs into {source.dialect}_user"
-            )
+        if source.url:
+            check_http_url(f"{source.dialect}_url", source.url, f"{source.dialect}_user and {source.dialect}_password")
     return [source for source in found if source.url]

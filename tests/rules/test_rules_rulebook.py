@@ -122,11 +122,15 @@ def test_get_rules_shows_each_rule_with_its_state_for_each_device(file: Path, tm
     assert get("/other")[0].startswith("404")
 
 
-@pytest.mark.parametrize("url", ["", "webhook:8081/alert", "ftp://webhook/alert", "http:///alert", "http://["])
+@pytest.mark.parametrize(
+    "url",
+    ["", "webhook:8081/alert", "ftp://webhook/alert", "http:///alert", "http://[", "http://alerts:secret@webhook"],
+)
 def test_a_webhook_url_that_is_none_is_told(url: str):
-    """Before anything is connected."""
-    with pytest.raises(SettingsError, match="--webhook-url"):
+    """Before anything is connected; a password in it would be in every log."""
+    with pytest.raises(SettingsError, match="--webhook-url") as caught:
         require(Settings(webhook_url=url))
+    assert "secret" not in str(caught.value)
 
 
 def test_the_default_settings_are_good():

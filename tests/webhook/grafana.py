@@ -72,12 +72,14 @@ class Grafana(Alerting):
     Attributes:
         answer: what is answered instead of the list: (status, body), None for the list.
         asked: how often the list was asked for.
+        cut_bytes: so many bytes are missing at the end of an answer, and the connection ends.
     """
 
     def __init__(self, root_url: str = "http://localhost:3000/", org: int = 1) -> None:
         super().__init__(root_url, org)
         self.answer: tuple[int, bytes] | None = None
         self.asked = 0
+        self.cut_bytes = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -108,9 +110,10 @@ def _handler(grafana: Grafana) -> type[BaseHTTPRequestHandler]:
                 status, body = grafana.answer or (200, grafana.listed())
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body) + grafana.cut_bytes))
             self.end_headers()
             self.wfile.write(body)
+            self.close_connection = self.close_connection or bool(grafana.cut_bytes)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -1,10 +1,12 @@
 """Hashes, signatures, replays, tokens and the throttle, without a process."""
 
+import errno
 import json
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from werkzeug.datastructures import Headers
@@ -270,6 +272,51 @@ def test_a_disk_that_takes_nothing_refuses_no_signature(tmp_path: Path):
     (tmp_path / "used.tmp").mkdir()  # so that the file cannot be written anew
     assert used.first_use(b"\0" * 32, 1000, 500)
     assert not used.first_use(b"\0" * 32, 1000, 501)
+
+
+def test_without_room_for_another_file_signatures_are_checked_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A thousand slow callers use up the process's files: no alert is answered 500 for that, then or later."""
+    path = tmp_path / "used"
+    used = Replays(path, 0)
+    assert used.first_use(b"a" * 32, 1000, 0)
+    opens = Path.open
+
+    def full(self: Path, *args: Any, **more: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "open", full)
+    assert used.first_use(b"b" * 32, 1000, 500)  # the time to write the file anew
+    monkeypatch.setattr(Path, "open", opens)
+    assert used.first_use(b"c" * 32, 1000, 501)
+    used.close()
+    again = Replays(path, 501)
+    assert [again.first_use(mark * 32, 1000, 502) for mark in (b"a", b"b", b"c", b"d")] == [False, False, False, True]
+
+
+def test_half_a_record_spoils_none_that_follows(tmp_path: Path):
+    """On a full disk a part of a record may fit."""
+    path = tmp_path / "used"
+    used = Replays(path, 0)
+    assert used.first_use(b"a" * 32, 1000, 0)
+    whole = used._file
+    assert whole is not None
+
+    class Short:
+        def write(self, record: bytes) -> int | None:
+            return whole.write(record[:17])
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(whole, name)
+
+    used._file = Short()  # type: ignore[assignment]
+    assert used.first_use(b"b" * 32, 1000, 1)
+    used._file = whole
+    assert used.first_use(b"c" * 32, 1000, 2)
+    used.close()
+    again = Replays(path, 3)
+    assert [again.first_use(mark * 32, 1000, 3) for mark in (b"a", b"b", b"c")] == [False, True, False]
 
 
 def test_one_signature_in_many_threads_is_used_once(tmp_path: Path):

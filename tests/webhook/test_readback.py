@@ -1,5 +1,6 @@
 """Reading back: the claims equal what is firing, and nobody else's claims are touched."""
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 
@@ -291,6 +292,29 @@ def test_wrong_credentials_and_nobody_there_are_told_apart(bench: Bench) -> None
     assert "does not answer" in str(bench.reader.problem())
 
 
+def test_an_answer_that_comes_in_drips_is_given_up_and_told(bench: Bench) -> None:
+    """A server that hangs in the middle would stop the reading for ever, and nobody would know."""
+    bench.grafana.answer = (200, bench.grafana.listed() + b" " * 500_000)  # some blocks
+    moments = itertools.count(step=20)
+    bench.reader._clock = lambda: next(moments)
+    bench.read()
+    assert "has not answered all within 30 s" in str(bench.reader.problem())
+    bench.reader._clock = lambda: 0
+    bench.read()
+    assert bench.reader.problem() is None
+
+
+def test_an_answer_that_breaks_off_changes_nothing_and_is_told(bench: Bench) -> None:
+    """A proxy that dies in the middle of the list."""
+    bench.fire_and_tell()
+    bench.read()
+    bench.grafana.resolve("hot")
+    bench.grafana.cut_bytes = 100_000
+    bench.read(3)
+    assert bench.desk.value() == 1
+    assert "does not answer (ProtocolError)" in str(bench.reader.problem())
+
+
 def test_after_a_failure_absence_counts_for_nothing_for_a_while(bench: Bench) -> None:
     """A Grafana that has just started does not know yet what is firing."""
     bench.fire_and_tell()
@@ -325,11 +349,14 @@ def test_one_failed_read_between_two_absences_begins_the_count_anew(bench: Bench
     assert bench.desk.value() is None
 
 
-@pytest.mark.parametrize("url", ["grafana:3000", "ftp://grafana", "http://", "http://admin:secret@grafana:3000"])
+@pytest.mark.parametrize(
+    "url", ["grafana:3000", "ftp://grafana", "http://", "http://admin:secret@grafana:3000", "admin:secret@grafana"]
+)
 def test_a_url_that_cannot_be_asked_is_one_clear_line(url: str) -> None:
-    """It names the setting."""
-    with pytest.raises(SettingsError, match="--grafana-url: "):
+    """It names the setting, and shows no password."""
+    with pytest.raises(SettingsError, match="--grafana-url: ") as caught:
         sources_of(Settings(grafana_url=url))
+    assert "secret" not in str(caught.value)
 
 
 def test_what_is_not_set_is_not_asked() -> None:

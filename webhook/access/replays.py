@@ -7,6 +7,7 @@ could be replayed then is at most 5 minutes old.
 
 import struct
 import threading
+from io import FileIO
 from pathlib import Path
 
 from service import logs
@@ -42,7 +43,7 @@ class Replays:
         known = path.read_bytes() if path.exists() else b""
         whole = len(known) - len(known) % _RECORD.size  # a torn record at the end was never answered 200
         self._until_s: dict[bytes, float] = dict(_RECORD.iter_unpack(known[:whole]))
-        self._file = path.open("ab", buffering=0)
+        self._file: FileIO | None = None
         self._sweep(now_s)
 
     def first_use(self, signature: bytes, until_s: float, now_s: float) -> bool:
@@ -67,22 +68,43 @@ class Replays:
                 raise Full
             self._until_s[signature] = until_s
             try:
-                self._file.write(_RECORD.pack(signature, until_s))
+                self._append(_RECORD.pack(signature, until_s))
             except OSError as error:  # a full disk must not stop an alert that switches a pump off
                 self._log.error("a used signature is remembered until a restart only", error=str(error))
             return True
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _append(self, record: bytes) -> None:
+        """Write a record as a whole, or nothing: those that follow would be read from the middle of theirs."""
+        if self._file is None:
+            raise OSError("it is not open")
+        written = self._file.write(record)
+        if written != len(record):
+            self._file.truncate(self._file.tell() - (written or 0))
+            raise OSError(f"{written} of {len(record)} bytes fit")
 
     def _sweep(self, now_s: float) -> None:
         """Forget what is over, in memory and in the file."""
         self._next_sweep_s = now_s + _SWEEP_S
         self._until_s = {one: until_s for one, until_s in self._until_s.items() if until_s >= now_s}
         temporary = self._path.with_name(self._path.name + ".tmp")
+        temporary.unlink(missing_ok=True)
         temporary.touch(mode=0o600)
-        temporary.write_bytes(b"".join(_RECORD.pack(*one) for one in self._until_s.items()))
-        temporary.replace(self._path)
-        self._file.close()
-        self._file = self._path.open("ab", buffering=0)
+        # The new file is open before the old one is closed: where no file can be opened any more (a thousand slow
+        # callers), or the disk is full, the old one goes on.
+        fresh = temporary.open("ab", buffering=0)
+        try:
+            known = b"".join(_RECORD.pack(*one) for one in self._until_s.items())
+            if fresh.write(known) != len(known):
+                raise OSError("no space left")
+            temporary.replace(self._path)
+        except OSError:
+            fresh.close()
+            raise
+        self.close()
+        self._file = fresh
