@@ -89,11 +89,16 @@ def test_every_pin_has_its_turn_however_long_a_look_takes(tmp_path: Path) -> Non
         world = World(clock, tmp_path, pins, {}, lambda: None, lambda *_: None, lambda: None)
         world.start()
         world.advance(3)
-        assert world.webhook is not None
-        for board in pins:
-            actuate = ",".join(f"{board}/{name}=1" for name in names)
-            said = notice(starts_at=clock.time(), fingerprint=board, actuate=actuate)
-            world.webhook.claims.notify([said], clock.time())  # committed, and lost on its way
-        world.advance(60)
+        webhook = world.webhook
+        assert webhook is not None
+        said = {board: ",".join(f"{board}/{name}=1" for name in names) for board in pins}
+        start_s = clock.time()
+        for board, actuate in said.items():
+            webhook.publisher.send(webhook.claims.notify([notice("firing", start_s, board, actuate)], start_s)[1])
+        world.advance(2)
         assert world.level == dict.fromkeys(world.level, 1)
+        for board, actuate in said.items():  # committed, and lost on its way: nothing renews a release
+            webhook.claims.notify([notice("resolved", start_s, board, actuate)], clock.time())
+        world.advance(45)
+        assert world.level == dict.fromkeys(world.level, 0)
         world.kill()
