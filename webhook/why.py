@@ -78,7 +78,10 @@ def _held(held: dict[str, Any]) -> str:
 
 
 def _clock(t_s: float) -> str:
-    return datetime.fromtimestamp(t_s).astimezone().strftime("%H:%M:%S")
+    try:
+        return datetime.fromtimestamp(t_s).astimezone().strftime("%H:%M:%S")
+    except (ValueError, OverflowError, OSError):  # a device may declare a pause of a million years
+        return "after the year 9999"
 
 
 def _report(pin: dict[str, Any], reported_after_s: float | None) -> str:

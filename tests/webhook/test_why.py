@@ -115,3 +115,9 @@ CASES = [
 def test_the_sentence_says_who_what_since_when_and_until_when(facts: tuple[Any, ...], text: str) -> None:
     """For every kind of reason."""
     assert re.sub(r"\d\d:\d\d:\d\d", "TIME", sentence(*facts, now_s=NOW_S)) == text
+
+
+def test_an_end_beyond_the_calendar_is_an_answer_too() -> None:
+    """A device may declare any pause; asking why its pin is off must not fail for that."""
+    text = sentence(pin(None, held=held("min_off_s", 1, 9e15)), False, None, None, NOW_S)
+    assert text.startswith("no claim; 1 is held back by min_off_s until after the year 9999")
