@@ -65,7 +65,8 @@ def restore_local(file: Path, layout: Layout) -> Restored:
         if {path.name for path in aside.iterdir()} <= {"lock", "running.json"}:
             shutil.rmtree(aside)
             return Restored(manifest, [])
-    changed = [path.name for path in (data / one.name for one in _edited(layout)) if _differ(path, aside / path.name)]
+    edited = (layout.rules, layout.routes, layout.pins, layout.inputs)
+    changed = [one.name for one in edited if _differ(data / one.name, aside / one.name)]
     return Restored(manifest, [aside], changed=changed)
 
 
@@ -99,14 +100,11 @@ def restore_stack(file: Path, roots: Mapping[str, Path] = STACK_ROOTS, checkout:
                 target.chmod(kept.mode & 0o777)
                 _give(target, kept.uid, kept.gid, new[root])
         _renew(new["webhook"] / "claims.db", new["rules"] / "state.db")
-        aside = [_swap(path, new[root], only="owner" if root == "secrets" else "") for root, path in roots.items()]
+        # First what may fail and has changed nothing that runs: a folder that cannot be written.
         owned = [kept for kept in manifest.files.values() if kept.name.partition("/")[0] in OWN_ROOTS]
         files = [put_back(kept, own / kept.name, checkout, file, _stamp()) for kept in owned]
+        aside = [_swap(path, new[root], only="owner" if root == "secrets" else "") for root, path in roots.items()]
     return Restored(manifest, [path for path in aside if path], files)
-
-
-def _edited(layout: Layout) -> tuple[Path, ...]:
-    return layout.rules, layout.routes, layout.pins, layout.inputs
 
 
 def _differ(one: Path, other: Path) -> bool:
