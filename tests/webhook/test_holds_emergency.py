@@ -85,6 +85,10 @@ def test_a_pin_that_somebody_switched_on_by_hand_gives_way(pump: Guarded) -> Non
     pump.now_s += 1
     pump.report(MAIN, 0)
     assert [(one.pin, one.value) for one in pump.later(0.2)] == [("back", 1), ("main", None)]
+    for seconds in (1, 2, 3):  # and that is all, whenever the emergency is repeated
+        pump.now_s += seconds
+        assert pump.fire("flood again", BACK, slot="safety") == []
+        assert pump.later(1) == []
 
 
 def test_a_pin_that_is_known_to_be_off_is_left_alone(pump: Guarded) -> None:
