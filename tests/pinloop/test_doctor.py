@@ -30,6 +30,14 @@ from tests.support.wait import until
 PARTS = ("listener", "rules", "webhook", "hub")
 
 
+def doctor(*words: str | Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the doctor as people do."""
+    return subprocess.run(
+        [sys.executable, "-m", "pinloop", "doctor", *words],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **(env or {})},
+    )  # fmt: skip
+
+
 @dataclass
 class Patient:
     """A loop that is examined, broken and mended."""
@@ -45,12 +53,8 @@ class Patient:
         return {one["check"]: one for one in found["findings"]}
 
     def examine(self, *words: str, env: dict[str, str] | None = None) -> tuple[int, dict[str, dict[str, str]]]:
-        """Run the doctor as people do; return its exit code and finding by check."""
-        words = words or ("--data-dir", str(self.layout.data))
-        done = subprocess.run(
-            [sys.executable, "-m", "pinloop", "doctor", "--json", *words],
-            cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **(env or {})},
-        )  # fmt: skip
+        """Run the doctor; return its exit code and finding by check."""
+        done = doctor("--json", *(words or ("--data-dir", self.layout.data)), env=env)
         said = json.loads(done.stdout)
         assert said["ok"] == (done.returncode == 0)
         assert sum(said["counts"].values()) == len(said["findings"])
@@ -174,10 +178,7 @@ def metrics(patient: Patient, *words: str) -> list[str]:
 @pytest.mark.loop
 def test_people_get_lines_and_a_summary(patient: Patient) -> None:
     """Each level stands in front; what to do is below."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pinloop", "doctor", "--data-dir", patient.layout.data],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = doctor("--data-dir", patient.layout.data)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stdout
     assert lines[0].startswith("ok       instance")
@@ -373,10 +374,7 @@ def test_the_stack_is_asked_by_variables_and_its_secrets_folder(patient: Patient
 
 def test_without_an_instance_it_says_how_to_start_one(tmp_path: Path) -> None:
     """And still looks at the machine."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pinloop", "doctor", "--data-dir", tmp_path],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = doctor("--data-dir", tmp_path)
     assert done.returncode == 1
     assert "BROKEN   instance" in done.stdout
     assert "-> Start it: `pinloop up`." in done.stdout
@@ -388,21 +386,14 @@ def test_a_description_that_a_dead_instance_left_is_told(tmp_path: Path) -> None
     """running.json outlives a SIGKILL; nobody holds the lock then."""
     facts = {"pid": 1, "services": {}, "mqtt": {"host": "127.0.0.1", "port": free_port()}}
     (tmp_path / "running.json").write_text(json.dumps(facts))
-    done = subprocess.run(
-        [sys.executable, "-m", "pinloop", "doctor", "--data-dir", tmp_path],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = doctor("--data-dir", tmp_path)
     assert done.returncode == 1
     assert "describes an instance that has died" in done.stdout
 
 
 def test_the_stack_without_its_secrets_is_one_clear_line(tmp_path: Path) -> None:
     """With the command that runs it in the right place."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pinloop", "doctor", "--stack"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, "PINLOOP_DOCTOR_SECRETS_PATH": str(tmp_path)},
-    )  # fmt: skip
+    done = doctor("--stack", env={"PINLOOP_DOCTOR_SECRETS_PATH": str(tmp_path)})
     assert done.returncode == 1
     assert "cannot be read" in done.stderr
     assert "docker compose run --rm" in done.stderr
