@@ -21,6 +21,7 @@ from service import logs
 from service.errors import SettingsError, StartError
 from service.health import Health
 from service.http import HttpServer
+from service.http_url import check_http_url
 from service.settings import load
 from service.stop import stop_on_signals
 from service.usage import version
@@ -37,6 +38,7 @@ def main() -> int:
         print("hub: console_password: is not set; the console never runs without one", file=sys.stderr)  # noqa: T201
         return 2
     try:
+        check_http_url("webhook_url", settings.webhook_url, "webhook_password")
         stale = stale_of(settings)
     except SettingsError as error:
         print(f"hub: {error}", file=sys.stderr)  # noqa: T201
