@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import os
+import random
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,9 @@ from tests.support.processes import Child
 from tests.support.wait import until
 from tests.webhook.desk import Desk, open_desk
 from tests.webhook.guarded import BACK, MAIN, Guarded
+from tests.webhook.history import History
+from tests.webhook.plans import Plan
+from tests.webhook.world import simulated
 from webhook.guards import Limits
 
 PASSWORDS = {"alerts": "alert-secret", "operator": "operator-secret"}
@@ -137,3 +141,20 @@ def guarded(tmp_path: Path) -> Iterator[Callable[..., Guarded]]:
     yield make
     for one in opened:
         one.database.close()
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Callable[[Plan], History]]:
+    """Return `begin(plan)`: a history of that plan; it has to end well."""
+    random.seed(1)  # the jitter of renewals
+    with simulated() as clock:
+        begun: list[History] = []
+
+        def make(plan: Plan) -> History:
+            begun.append(History(plan, clock, tmp_path))
+            begun[-1].begin()
+            return begun[-1]
+
+        yield make
+        begun[-1].mend_everything()
+        begun[-1].world.kill()

@@ -12,12 +12,16 @@ from tests.webhook.plans import Plan
 from tests.webhook.wanted import Person, Wanted
 from tests.webhook.world import CLAIM_TTL_S, Clock, Crashed, World, set_topic
 from tests.webhook.world_foreign import Mute, Relay
+from tests.webhook.world_webhook import Link
 from webhook.active import active_alerts
 from webhook.arbiter import PERSON, Claim
 from webhook.commands import Pin
 from webhook.dialects import decode
 
 __all__ = ["STEP_S", "History"]
+
+# The connections of the webhook: its own, and that of its bridge to other firmware.
+_LINKS = ("session", "bridge")
 
 
 class History:
@@ -162,14 +166,13 @@ class History:
             self.world.webhook.links[-1 if bridge else 0].line = how
 
     def stop(self, what: str) -> None:
-        """The webhook, its bridge's connection, the broker, its disk too, or the link of a device goes away."""
-        webhook = self.world.webhook
+        """The webhook, one of its connections, the broker, its disk too, or the link of a device goes away."""
         if what == "webhook":
             self.world.kill()
-        elif what == "bridge":
-            if webhook and webhook.foreign:
-                webhook.foreign.wanted = False
-                webhook.foreign.hang_up()
+        elif what in _LINKS:
+            for link in self._links(what):
+                link.wanted = False
+                link.hang_up()
         elif what in ("broker", "disk"):
             self.world.stop_broker(forgets=what == "disk")
         else:
@@ -178,17 +181,20 @@ class History:
 
     def mend(self, what: str) -> None:
         """What was away comes back."""
-        webhook = self.world.webhook
         if what == "webhook":
             self.world.start()
-        elif what == "bridge":
-            if webhook and webhook.foreign:
-                webhook.foreign.wanted = True
+        elif what in _LINKS:
+            for link in self._links(what):
+                link.wanted = True
         elif what == "broker":
             self.world.broker.up = True
         else:
             self.world.devices[what].wanted_link = True
         self.world.advance(1)
+
+    def _links(self, what: str) -> list[Link]:
+        links = self.world.webhook.links if self.world.webhook else []
+        return [link for name, link in zip(_LINKS, links, strict=False) if name == what]
 
     def power_cut(self, device: str) -> None:
         """A device starts anew."""
@@ -234,7 +240,7 @@ class History:
         """Everything stands again: three reads later the claims are what is really firing, whatever was lost."""
         if self.world.dry_run:
             self.rehearse(False)
-        for what in ("webhook", "broker", "bridge", *self.world.devices):
+        for what in ("webhook", "broker", *_LINKS, *self.world.devices):
             self.mend(what)
         assert self.world.webhook is not None
         self.world.webhook.boundary.fuse = None

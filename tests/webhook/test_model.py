@@ -104,11 +104,11 @@ class Machine(RuleBasedStateMachine):
     def line(self, how: str, bridge: bool) -> None:
         self.history.line(how, bridge=bridge)
 
-    @rule(what=st.sampled_from(["webhook", "bridge", "broker", "disk", "device"]), index=_ANY)
+    @rule(what=st.sampled_from(["webhook", "session", "bridge", "broker", "disk", "device"]), index=_ANY)
     def stop(self, what: str, index: int) -> None:
         self.history.stop(self._one(self._devices, index) if what == "device" else what)
 
-    @rule(what=st.sampled_from(["webhook", "bridge", "broker", "device"]), index=_ANY)
+    @rule(what=st.sampled_from(["webhook", "session", "bridge", "broker", "device"]), index=_ANY)
     def mend(self, what: str, index: int) -> None:
         self.history.mend(self._one(self._devices, index) if what == "device" else what)
 

@@ -1,35 +1,16 @@
 """Histories that are worth telling again: found by `test_model`, or too unlikely to be found by chance."""
 
-import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from tests.webhook.history import History
-from tests.webhook.plans import DEVICE, EXCLUSIVE, GUARDED, OTHERS, PLAIN, SHELLY1, Plan
-from tests.webhook.world import set_topic, simulated
+from tests.webhook.plans import DEVICE, EXCLUSIVE, GUARDED, PLAIN, SHELLY1, Plan
+from tests.webhook.world import set_topic
 
 RED, MAIN, BACK, ROD = ("lights", "red"), ("pump", "main"), ("well", "back"), ("heat", "rod")
 
 Begin = Callable[[Plan], History]
-
-
-@pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Begin]:
-    """Return `begin(plan)`: a history of that plan; it has to end well."""
-    random.seed(1)  # the jitter of renewals
-    with simulated() as clock:
-        begun: list[History] = []
-
-        def make(plan: Plan) -> History:
-            begun.append(History(plan, clock, tmp_path))
-            begun[-1].begin()
-            return begun[-1]
-
-        yield make
-        begun[-1].mend_everything()
-        begun[-1].world.kill()
 
 
 def test_the_end_of_an_earlier_episode_that_comes_late_ends_nothing(begin: Begin) -> None:
@@ -276,22 +257,6 @@ def test_nothing_is_switched_on_again_for_the_sake_of_its_least_run(begin: Begin
     one.wait(4)
     one.mend("bridge")
     one.wait(6)
-    assert one.world.level[plan.pins[0]] == 0
-
-
-@pytest.mark.parametrize("how", ["lost", "unacked", "twice"])
-@pytest.mark.parametrize("plan", OTHERS, ids=lambda plan: plan.name)
-def test_what_is_lost_on_the_way_to_other_firmware_is_sent_again(begin: Begin, plan: Plan, how: str) -> None:
-    """To switch on, and off: also where nobody reports the pin."""
-    one = begin(plan)
-    one.wait(40)
-    one.line(how, bridge=True)
-    one.fire("cold", at_once=True)
-    one.wait(30)
-    assert one.world.level[plan.pins[0]] == 1
-    one.line(how, bridge=True)
-    one.end("cold", at_once=True)
-    one.wait(40)
     assert one.world.level[plan.pins[0]] == 0
 
 

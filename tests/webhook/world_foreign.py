@@ -9,6 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from webhook.commands import Pin
@@ -277,7 +278,7 @@ class Foreign:
     late_s: float = 0
     remembers: bool = False
 
-    @property
+    @cached_property
     def device(self) -> Device:
         return parse_routes(f"version: 1\ndevices:\n  {self.pin[0]}: {self.declared}\n").devices[self.pin[0]]
 
