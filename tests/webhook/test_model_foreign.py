@@ -191,3 +191,28 @@ def test_a_command_of_somebody_else_is_corrected_at_other_firmware_too(begin: Be
     one.intrude(plan.pins[0], value)
     one.wait(LONG_S)
     assert level(one) == 0
+
+
+@pytest.mark.parametrize("plan", [ZIGBEE, ESPHOME, SHELLY1, SHELLY2], ids=lambda plan: plan.name)
+def test_a_claim_for_off_that_ended_holds_nothing(begin: Begin, plan: Plan) -> None:
+    """The relay was off all the time and said nothing: hours later it was switched off under somebody's hand."""
+    one = begin(plan)
+    one.wait(LONG_S)
+    one.ask(plan.pins[0], 0, 60)
+    one.wait(100)
+    one.press(plan.name, on=True)
+    one.wait(LONG_S)
+    assert level(one) == 1
+
+
+def test_an_old_report_that_comes_late_does_not_pass_for_the_end(begin: Begin) -> None:
+    """It says off, from before the command; the command for off was lost."""
+    one = begin(ZIGBEE)
+    one.wait(LONG_S)
+    one.stop("bridge")
+    one.mend("bridge")
+    one.fire("cold", at_once=True)
+    one.line("lost", bridge=True)
+    one.end("cold", at_once=True)
+    one.wait(60)
+    assert level(one) == 0

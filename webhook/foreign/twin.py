@@ -118,7 +118,9 @@ class Twin:
         old = held.command
         if old and old.epoch == command.epoch and command.seq < old.seq:
             return []
-        held.command, held.until_s, held.expired, held.engaged = command, now_s + command.ttl_s, False, True
+        held.command, held.until_s, held.expired = command, now_s + command.ttl_s, False
+        # What asks for the safe value holds nothing: a device that is there already will not report its end.
+        held.engaged = held.engaged or command.value != self.device.pins[pin].safe
         renewed = old is not None and old.value == command.value and held.reported == command.value and self.online
         sent: list[Message] = []
         if not renewed or self.device.pins[pin].dead_man:
