@@ -79,6 +79,21 @@ def test_a_person_sets_a_pin_for_a_time_and_lets_it_go(webhook: Any, client: Cli
     until(lambda: webhook.pin("lights", "red")["desired"]["slot"] == "alert", 3, "the manual claim ended")
 
 
+def test_an_emergency_stop_ends_only_when_somebody_says_so(webhook: Any, lights: str) -> None:
+    """Not because somebody else presses "on", or a program repeats its claim: that would be an end that nobody saw."""
+    stop = {"value": 0, "slot": "safety", "by": "ana", "for": "1h"}
+    assert webhook.call("PUT", "/pins/lights/red", stop)[0] == 200
+    status, problem = webhook.call("PUT", "/pins/lights/red", {"value": 1, "by": "bob"})
+    assert (status, problem["reason"]) == (409, "safety")
+    assert "ana holds the pin by slot safety until" in problem["detail"]
+    assert webhook.pin("lights", "red")["desired"]["value"] == 0
+    assert webhook.call("PUT", "/pins/lights/red", {**stop, "by": "bob"})[0] == 200  # one stop after another
+    assert webhook.call("DELETE", "/pins/lights/red?by=bob")[0] == 200
+    assert webhook.call("PUT", "/pins/lights/red", {"value": 1})[1]["desired"]["value"] == 1
+    assert webhook.call("PUT", "/pins/lights/red", {**stop, "for": "1s"})[0] == 200
+    until(lambda: webhook.call("PUT", "/pins/lights/red", {"value": 1})[0] == 200, 3, "the stop is over")
+
+
 def test_a_manual_claim_with_a_mistake_is_answered_400(webhook: Any, lights: str) -> None:
     """The error names the key, the value and the rule."""
     for body, named in (({"value": 2}, "value: 2 is beyond the pin's max, 1"), (b"{", "body")):

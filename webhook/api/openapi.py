@@ -29,6 +29,7 @@ _STATUSES = {
     401: "Credentials are missing, wrong, too old, or used before.",
     403: "Others may do this.",
     404: "No such device or pin.",
+    409: "A person holds it by slot `safety`.",
     413: "The body is too long, or holds too many alerts.",
     429: "Too many wrong credentials from this address.",
     503: "It cannot be said or done now; nothing was done.",

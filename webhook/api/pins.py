@@ -1,6 +1,8 @@
 """Routes of pins: what they are, why, and what a person asks of them."""
 
 import time
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from flask import request
@@ -10,8 +12,9 @@ from webhook.access.guard import caller
 from webhook.access.scopes import ACTUATE, READ
 from webhook.api import bodies, shapes
 from webhook.api.operations import Operations
+from webhook.arbiter import PERSON, SAFETY, Claim
 from webhook.claims import Claims
-from webhook.commands import Pin
+from webhook.commands import Pin, PinCommand
 from webhook.facts import Facts
 from webhook.manual import MAX_PERSON_CHARS, decode_claim, person
 from webhook.observed import Observed
@@ -62,14 +65,19 @@ def pin_operations(
         scope=ACTUATE,
         body=bodies.MANUAL_CLAIM,
         answer=shapes.Pin,
-        refuses=(400, 413, *_OF_A_PIN),
+        refuses=(400, 409, 413, *_OF_A_PIN),
     )
     def put_pin(device: str, pin: str) -> dict[str, Any]:
         """Put a person's claim on a pin, for a time that ends."""
         which, now_s = known(device, pin), time.time()
         declared = observed.pins.get(device, {}).get(pin, {})
         claim = decode_claim(request.get_data(cache=False), which, declared, now_s, _token())
-        sender.carry_out(lambda: claims.hold(claim, now_s))
+
+        def hold() -> list[PinCommand]:
+            _look_at_safety(claims.of(which), claim)
+            return claims.hold(claim, now_s)
+
+        sender.carry_out(hold)
         return facts.pin(which, time.time())
 
     @api.operation(
@@ -104,6 +112,21 @@ def pin_operations(
         raise Refusal(404, "unknown", f"device: {device!r} is not known: no device of that name has said what it is")
 
     return api
+
+
+def _look_at_safety(standing: Iterable[Claim], claim: Claim) -> None:
+    """Refuse a claim in whose favour a person's emergency stop would end without anybody having said so.
+
+    A person has one claim on a pin: a new one takes the place of the old one.
+
+    Raises:
+        Refusal: 409.
+    """
+    for one in standing:
+        if one.owner == PERSON and one.slot == SAFETY != claim.slot and one.until_s and one.until_s > claim.since_s:
+            until = datetime.fromtimestamp(one.until_s).astimezone()
+            detail = f"slot: {one.source} holds the pin by slot safety until {until:%H:%M:%S}; withdraw that first"
+            raise Refusal(409, "safety", detail)
 
 
 def _token() -> str:
