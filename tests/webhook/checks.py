@@ -28,6 +28,8 @@ _CALM_S = 2 * RECONCILE_S + 5
 # A lease outlives its claim, or its guard, by 5 s.
 _GRACE_S = 5
 LATEST_S = TTL_S + _GRACE_S + 2 * STEP_S
+# So long after a claim a twin takes what its device reports for the aftermath, not for a hand at the button.
+_AFTERMATH_S = 30
 _AT_REST = ("released", "boot", "expired", "link-lost")
 
 
@@ -98,7 +100,7 @@ class Checks:
             self._by_hand[pin] = False
         if self._model.winner(pin, self._world.clock.wall_s) or self._asked(pin):
             self.disturbed()
-        elif on and self._is_calm() and not self._plan.dead_man(pin):
+        elif on and self._is_calm(_AFTERMATH_S) and not self._plan.dead_man(pin):
             self._left_alone.add(pin)
         if not on:
             self._by_hand.pop(pin, None)
@@ -229,8 +231,8 @@ class Checks:
         """Tell whether the webhook, which is there, asks for on."""
         return self._world.webhook is not None and self._model.runs[pin].on
 
-    def _is_calm(self) -> bool:
-        return self._world.clock.run_s - self._calm_since_s > self._settled_s
+    def _is_calm(self, longer_s: float = 0) -> bool:
+        return self._world.clock.run_s - self._calm_since_s > self._settled_s + longer_s
 
     def _all_stands(self) -> bool:
         webhook, devices = self._world.webhook, self._world.devices.values()

@@ -8,9 +8,11 @@ What a state says (`why`):
     command    the pin is what the standing command asks; or a release was sent and is not seen yet
     released   nothing is asked, and the pin is at its safe value; `expired`: because a lease ended
     local      somebody else switched it. While a command stands its seq is then 0, so the webhook asks again; without
-               one it is left alone: a lamp that a person switched on is no business of ours
+               one it is left alone: a lamp that a person switched on is no business of ours (but for the first
+               seconds after a claim, in which it may be a report that comes late)
 """
 
+import math
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
@@ -21,6 +23,10 @@ from contract.topics import INFO, PIN_STATE, STATUS, Topics
 from webhook.foreign.model import Device, Heard, Message
 
 __all__ = ["Twin"]
+
+# A report may be older than the command for off that was lost: one of another value that comes so soon after it is no
+# hand at the button.
+_AFTERMATH_S = 30.0
 
 
 @dataclass(slots=True)
@@ -36,6 +42,7 @@ class _Held:
         expired: the last command ended with its lease.
         told: the state that was published last.
         asked: something came on its `set` since the connection stands.
+        freed_s: when `engaged` ended, in the seconds of the caller's clock.
     """
 
     engaged: bool
@@ -46,6 +53,7 @@ class _Held:
     expired: bool = False
     told: bytes = b""
     asked: bool = False
+    freed_s: float = -math.inf
 
 
 class Twin:
@@ -62,6 +70,7 @@ class Twin:
         self.device = device
         self.online = device.firmware.presumed_online
         self._topics = topics
+        self._now_s = -math.inf
         held = set(engaged)
         self._pins = {name: _Held(name in held) for name in device.pins}
 
@@ -105,6 +114,7 @@ class Twin:
         Raises:
             ContractError: the payload is no command.
         """
+        self._now_s = now_s
         held = self._pins.get(pin)
         if held is None:
             return []
@@ -141,6 +151,7 @@ class Twin:
 
     def tick(self, now_s: float) -> list[Message]:
         """Return what follows from leases that ended."""
+        self._now_s = now_s
         return [
             message
             for pin, held in self._pins.items()
@@ -177,8 +188,11 @@ class Twin:
         held = self._pins[one.pin]
         held.reported = one.value
         # A retained report may be older than a command that was followed, and never reported because the link went.
-        if held.command is None and not retained and one.value == self.device.pins[one.pin].safe:
-            held.engaged = False
+        if held.command is None and not retained:
+            if one.value != self.device.pins[one.pin].safe:
+                held.engaged = held.engaged or self._now_s < held.freed_s + _AFTERMATH_S
+            elif held.engaged:
+                held.engaged, held.freed_s = False, self._now_s
         if self.online or retained:  # what is retained does not say that the device is still there
             return self._state(one.pin)
         self.online = True
