@@ -92,6 +92,23 @@ def test_a_webhook_that_restarts_ends_what_it_began(begin: Begin, plan: Plan) ->
 
 
 @every
+def test_an_end_that_nobody_heard_and_the_broker_has_forgotten_comes_all_the_same(begin: Begin, plan: Plan) -> None:
+    """Only the database knows that the pin may still be on."""
+    one = begin(plan)
+    one.wait(LONG_S)
+    one.fire("cold", at_once=True)
+    one.wait(30)
+    one.stop("bridge")
+    one.end("cold", at_once=True)
+    one.stop("webhook")
+    one.stop("disk")
+    one.mend("webhook")
+    one.mend("broker")
+    one.wait(LONG_S)
+    assert level(one) == 0
+
+
+@every
 def test_a_lease_ends_at_the_relay_though_its_webhook_is_not_heard(begin: Begin, plan: Plan) -> None:
     """Its own connection is gone, and that of the bridge stands: the twin ends what nobody renews."""
     one = begin(plan)
