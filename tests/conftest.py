@@ -1,5 +1,6 @@
 """Fixtures for every test: a real broker, owned child processes."""
 
+import gc
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,11 @@ _MACHINE_IS_BUSY = {"deadline": None, "suppress_health_check": [HealthCheck.too_
 settings.register_profile("quick", max_examples=30, **_MACHINE_IS_BUSY)
 settings.register_profile("thorough", max_examples=100, **_MACHINE_IS_BUSY)
 settings.load_profile(os.environ.get("PINLOOP_EXAMPLES", "quick"))
+
+
+def pytest_collection_finish() -> None:
+    """Take the tests themselves out of the garbage collector's sight: looking at thousands costs a fifth of the CPU."""
+    gc.freeze()
 
 
 @pytest.fixture
