@@ -18,6 +18,8 @@ __all__ = ["Queue", "Received"]
 
 _payload = attrgetter("payload")
 _OVERHEAD_BYTES = 300  # what the objects of a message take beside its payload
+# What is worked on at once: as points and lines it takes ten times as much, and the queue fills again meanwhile.
+_MOST_TAKEN_BYTES = 1 << 20
 
 
 class Queue:
@@ -50,11 +52,15 @@ class Queue:
             return self._changed.wait_for(lambda: self._closed or self._bytes < self._max_bytes, timeout_s)
 
     def take(self, most: int) -> list[Received]:
-        """Wait for messages and return up to `most`; an empty list when the queue is closed and empty."""
+        """Wait for messages and return up to `most`, of a megabyte and one batch more.
+
+        An empty list when the queue is closed and empty.
+        """
         taken: list[Received] = []
+        taken_bytes = 0
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._held)
-            while self._held and len(taken) < most:
+            while self._held and len(taken) < most and taken_bytes < _MOST_TAKEN_BYTES:
                 batch, size_bytes = self._held.popleft()
                 part = batch[: most - len(taken)]
                 if len(part) < len(batch):
@@ -63,6 +69,7 @@ class Queue:
                     self._held.appendleft((rest, rest_bytes))
                     size_bytes -= rest_bytes
                 taken += part
+                taken_bytes += size_bytes
                 self._count(-size_bytes)
             self._changed.notify_all()
         return taken

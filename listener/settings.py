@@ -27,7 +27,7 @@ class Settings(
     )
     batch_max_points: int = setting(5000, "Most points in one write.", least=1, most=100000)
     queue_max_bytes: int = setting(
-        67108864, "Bytes of messages held in memory; beyond it the broker is not read any more.", least=65536
+        4194304, "Bytes of messages held in memory; beyond it the broker is not read any more.", least=65536
     )
     dead_letter_path: Path = setting(
         Path("data/dead-letter.jsonl"), "File for points that a store refuses for good and messages that nobody reads."

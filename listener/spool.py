@@ -34,6 +34,8 @@ __all__ = ["Spool", "SpoolError"]
 
 _SEGMENTS = 16  # of which a full spool consists: what is passed is given back in such steps
 _LARGEST_SEGMENT_BYTES = 8 << 20
+# What is read at once, compressed, beyond one record: readings of many sensors are a thousand bytes each in memory.
+_READ_BYTES = 256 << 10
 _WORTH_DELETING_BYTES = 1 << 20  # a segment that is still written to
 _CURSOR_EVERY_S = 1.0
 # Of a version that took the wall clock's time, while that was not set: it says nothing about the record's age.
@@ -118,7 +120,7 @@ class Spool:
             return self._next
 
     def read(self, name: str, most_points: int, until: int) -> list[Record]:
-        """Return the next records of a reader, at most so many points or one record; without what is after `until`.
+        """Return the next records of a reader, at most so many points, 256 KB or one record, none after `until`.
 
         What is damaged or too old is passed over and counted; the rest is returned until `advance` says it is done.
 
@@ -126,7 +128,7 @@ class Spool:
             SpoolError: the disk does not give it.
         """
         taken: list[Record] = []
-        points = 0
+        points = size_bytes = 0
         dropped: Counter[str] = Counter()
         try:
             for end, found in self._walk(self._positions[name], until):
@@ -136,11 +138,12 @@ class Spool:
                         break
                     dropped[why] += 1 if isinstance(found, str) else found.points  # of damage nobody knows how many
                     self.advance(name, end)
-                elif taken and points + found.points > most_points:
+                elif taken and (points + found.points > most_points or size_bytes + len(found.body) > _READ_BYTES):
                     break
                 else:
                     taken.append(found)
                     points += found.points
+                    size_bytes += len(found.body)
         except OSError as error:
             raise SpoolError(f"{self.path}: {error.strerror}") from error
         finally:

@@ -61,7 +61,9 @@ class Translator:
                     else:
                         points += self._assembler.points(fact, received.retain, received.received_ns)
             except Rejected as error:
-                refused.append(error)
+                # Not the error itself: its traceback leads back to this list, and the garbage collector, which is asked
+                # rarely here, would find the payloads of thousands of messages.
+                refused.append(Rejected(str(error), error.reason))
             except Exception as error:  # noqa: BLE001
                 # A bug that one message shows must not stop the others: unacknowledged, it would come back for ever.
                 self._log.exception("message failed", topic=repr(received.topic[:200]))

@@ -19,6 +19,15 @@ def test_batches_come_out_in_order_and_no_larger_than_asked() -> None:
     assert queue._bytes == 0
 
 
+def test_of_large_messages_few_are_taken_at_once() -> None:
+    """As points and lines they take ten times the memory: a megabyte, however many there are."""
+    queue = Queue(1 << 30)
+    for _ in range(100):
+        queue.put([Received("t", bytes(50_000)) for _ in range(5)])
+    assert [len(queue.take(5000)) for _ in range(3)] == [25, 25, 25]
+    assert queue._bytes == 425 * 50_300
+
+
 def test_a_full_queue_has_no_room_until_something_is_taken() -> None:
     """The network thread does not read meanwhile, so memory is bounded."""
     queue = Queue(1000)

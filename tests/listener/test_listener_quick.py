@@ -1,5 +1,6 @@
 """The quick way of a reading and the general one: the same points for every message, and quick where it should be."""
 
+import gc
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -59,7 +60,7 @@ RECEIVED = st.tuples(MESSAGES, st.booleans(), st.sampled_from([0, 1, 500, 7 * 10
 
 
 def translator(quick: bool) -> Translator:
-    made = Translator(Decoder("pinloop", "/pot=seed/pot"), Assembler(64))
+    made = Translator(Decoder("pinloop", "/pot=seed/pot"), Assembler())
     if not quick:
         made._quick.read = lambda _topic, _payload: None  # type: ignore[method-assign]
     return made
@@ -102,6 +103,17 @@ def test_the_readings_of_our_firmware_go_the_quick_way(
     made.batch(messages[:1], 100)
     monkeypatch.setattr(Decoder, "decode", lambda *_: pytest.fail("the general way was asked"))
     assert len(made.batch(messages[1:], 100).points) == 2
+
+
+def test_a_message_that_is_refused_is_gone_when_its_letter_is_written() -> None:
+    """Without the garbage collector: a listener asks it rarely, and thousands of payloads would wait for that."""
+    made = translator(True)
+    topic = "pinloop/pot/readings"
+    for payload in (b"x" * 60_000, b'[{"a":1},{"a":"x"}]', b'{"n":1}', b"\xff"):
+        gc.collect()
+        made.batch([Received(topic, payload, received_ns=NOW_NS)], 10)
+        assert len(made.rejected()) == 1
+        assert gc.collect() == 0
 
 
 def test_it_remembers_a_bounded_number_of_topics_shapes_and_starts() -> None:
