@@ -149,6 +149,8 @@ class Reconciler:
         self._record()
 
     def _tick(self) -> None:
+        # In this order, and a step that fails ends the tick: while claims cannot be ended no lease is renewed either,
+        # and the devices fall back to safe by themselves.
         self._follow_clock()
         now_s = time.time()
         self._record()

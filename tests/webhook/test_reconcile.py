@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from contract.topics import Topics
-from tests.webhook.desk import NOW_S, notice
+from tests.webhook.desk import NOW_S, notice, open_desk
 from tests.webhook.world import World, simulated
 from webhook import reconcile
 from webhook.arbiter import PERSON, Claim
@@ -17,6 +17,7 @@ from webhook.claims import Claims
 from webhook.commands import Commands
 from webhook.database import Database
 from webhook.observed import Observed
+from webhook.publisher import NEW, RENEWED
 from webhook.reconcile import Reconciler, renewals_per_tick
 
 
@@ -51,6 +52,26 @@ def test_a_clock_that_is_set_is_noticed_by_the_running_reconciler(tmp_path: Path
     watcher._tick()
     assert claims.of(("lights", "red"))[0].until_s == pytest.approx(now_s + 600, abs=1)
     database.close()
+
+
+def test_no_lease_is_renewed_while_claims_cannot_be_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The devices fall back to safe by themselves: a claim that should be over must not keep its pin on."""
+    desk = open_desk(tmp_path / "claims.db")
+    desk.claims.notify([notice(starts_at=time.time())], time.time() - 250)  # its lease of 300 s is due
+    renewed: list[str] = []
+    sender: Any = SimpleNamespace(
+        acked=deque(), carry_out=lambda decide, reason=NEW: decide() and renewed.append(reason)
+    )
+    observed = Observed(Topics(), lambda _device: None)
+    watcher = Reconciler(desk.database, desk.claims, desk.commands, sender, observed, lambda: True, 30, 30)
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.claims, "expire", lambda _now_s: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            watcher._tick()
+    assert renewed == []
+    watcher._tick()
+    assert renewed == [RENEWED]
+    desk.database.close()
 
 
 def test_the_leases_of_many_pins_are_renewed_at_a_bounded_and_even_rate(tmp_path: Path) -> None:
