@@ -20,7 +20,7 @@ from tests.support.wait import until
 
 POINTS = (
     "store.written", "writer.safe", "writer.acknowledged", "spool.written", "spool.synced", "spool.saving",
-    "spool.trimmed", "follower.stored", "dead.synced",
+    "spool.trimmed", "follower.stored", "dead.synced", "doubts.keeping",
 )  # fmt: skip
 KILLS = 200
 LONGEST_LIFE_S = 0.3
