@@ -4,7 +4,8 @@
 * never too long: a pin is on only while somebody wants it, and for one lease after that, whatever is broken; never
   beyond `max_on_s`; of two exclusive pins never both. A device of other firmware has no lease: there it holds while
   webhook, broker and device can talk, and without that only with a dead man's switch;
-* never by mistake: a pin that is told to be at rest is not switched on while nobody wants it;
+* never by mistake: a pin that is told to be at rest is not switched on while nobody wants it, and none when nobody
+  has wanted it for a lease;
 * right again: once everything stands, the pin is what the model says within seconds, and after three reads of the
   active alerts the claims are what is really firing, but for alerts that were never in the list.
 
@@ -53,10 +54,11 @@ class Checks:
         self._expected: object = None
         # A device that guards itself counts from its own switching, which may be later than the command's.
         self._own = {pin: Limits(**plan.declared.get(pin, {})) for pin in plan.pins}
-        self._doubted: dict[Pin, float] = {}  # switched on although it was known to be at rest -> since when
+        self._doubted: dict[Pin, float] = {}  # switched on -> since when somebody must have wanted that
         self._tripped: set[Pin] = set()
         self._by_hand: dict[Pin, bool] = {}  # switched on at the device -> whether a command has overruled that since
         self._left_alone: set[Pin] = set()  # of those, the ones that nobody was to switch at that moment
+        self._overruled: set[Pin] = set()  # of those, the ones that were switched off
         self._settled_s = _CALM_S + max(
             own.min_on_s + own.min_off_s + plan.late_s(pin) for pin, own in self._own.items()
         )
@@ -123,6 +125,9 @@ class Checks:
             self.disturbed()
         for pin in self._plan.pins:
             self._follow(pin)
+            wants = self._model.winner(pin, now)
+            assert wants or pin not in self._overruled, f"{pin}: it was left to who switched it on"
+            self._overruled.discard(pin)
             rested_s = self._doubted.pop(pin, 0.0)
             assert rested_s <= self._claimed_at_s[pin], f"{pin}: switched on, and nobody wants it"
             if world.level[pin]:
@@ -158,7 +163,8 @@ class Checks:
             self._on_since_s[pin] = run_s
             self._doubt(pin)
         else:
-            assert pin not in self._left_alone, f"{pin}: it was left to who switched it on"
+            if pin in self._left_alone:
+                self._overruled.add(pin)
             self._off_since_s[pin] = run_s
             lasted_s = run_s - self._on_since_s[pin]
             assert not own.max_on_s or lasted_s <= own.max_on_s + STEP_S
@@ -214,11 +220,15 @@ class Checks:
         assert level == run.on, f"{pin} is {level}, the model says {run}"
 
     def _doubt(self, pin: Pin) -> None:
-        """Note that a pin is switched on which the webhook knows to be at rest."""
-        webhook = self._world.webhook
-        told = webhook.told.get(pin) if webhook and webhook.connected and pin not in self._by_hand else None
+        """Note since when at least somebody must have wanted a pin that is switched on."""
+        webhook, run_s = self._world.webhook, self._world.clock.run_s
+        if not webhook or pin in self._by_hand:
+            return
+        told = webhook.told.get(pin) if webhook.connected else None
         if told and not told.state.value and told.state.why in _AT_REST:
             self._doubted[pin] = told.run_s
+        elif not self._plan.retained(pin):
+            self._doubted[pin] = run_s - LATEST_S
 
     def _is_known_off(self, pin: Pin) -> bool:
         """Tell whether the webhook was told that the pin is off since its command says on."""

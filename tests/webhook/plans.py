@@ -49,6 +49,10 @@ class Plan:
         """Tell whether the pin's own firmware ends what is not renewed."""
         return pin[0] in self.foreign and self.foreign[pin[0]].device.pins[pin[1]].dead_man
 
+    def retained(self, pin: Pin) -> bool:
+        """Tell whether the pin follows what the broker has kept, whoever is there."""
+        return pin[0] in self.foreign and "retain" in self.foreign[pin[0]].device.pins[pin[1]].where
+
     @property
     def pins(self) -> list[Pin]:
         return sorted({ask.pin for ask in self.asks.values()})
