@@ -44,12 +44,12 @@ class Translator:
         """
         points: list[Point] = []
         starts: list[int] = []
+        refused: list[Rejected] = []  # of a message
         read, quick = self._quick.read, self._assembler.quick
         for received in messages:
             if len(points) >= most_points:
                 break
             starts.append(len(points))
-            refused: list[Rejected] = []
             try:
                 if not received.retain:
                     plain = read(received.topic, received.payload)
@@ -70,6 +70,7 @@ class Translator:
                 refused.append(Rejected(f"{type(error).__name__}: {error}", "other"))
             if refused:
                 self._reject(received, refused)
+                refused = []
         self._assembler.count()
         return Batch(points, starts, messages[: len(starts)])
 
