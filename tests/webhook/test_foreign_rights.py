@@ -26,12 +26,13 @@ devices:
 DEVICES = parse_routes(ROUTES).devices.values()
 WRITES = {
     "pinloop/kettle/status", "pinloop/kettle/info", "pinloop/kettle/pin/power/state", "cmnd/kettle/POWER1",
-    "cmnd/kettle/STATE", "cmnd/kettle/PulseTime1", "pinloop/plug/status", "pinloop/plug/info", "pinloop/plug/pin/power/state",
-    "shellyplus1-ab/rpc",
+    "cmnd/kettle/STATE", "cmnd/kettle/PulseTime1", "pinloop/plug/status", "pinloop/plug/info",
+    "pinloop/plug/pin/power/state", "shellyplus1-ab/rpc",
 }  # fmt: skip
 READS = {
     "stat/kettle/RESULT", "stat/kettle/STATE", "stat/kettle/POWER1", "stat/kettle/POWER", "tele/kettle/STATE",
-    "tele/kettle/LWT", "pinloop-plug/rpc", "shellyplus1-ab/events/rpc", "shellyplus1-ab/online", "shellyplus1-ab/status/switch:0",
+    "tele/kettle/LWT", "pinloop-plug/rpc", "shellyplus1-ab/events/rpc", "shellyplus1-ab/online",
+    "shellyplus1-ab/status/switch:0",
 }  # fmt: skip
 OTHERS = {
     "pinloop/lights/status", "pinloop/lights/pin/red/state", "pinloop/kettle/reading/x", "pinloop/kettle/pin/fan/state",

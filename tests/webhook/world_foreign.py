@@ -6,6 +6,7 @@ late and are lost with the link, a button, and a timer of their own where the fi
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class _Said(NamedTuple):
     retain: bool
 
 
-class Relay:
+class Relay(ABC):
     """One relay behind MQTT.
 
     Args:
@@ -79,13 +80,13 @@ class Relay:
         """Somebody is at its button."""
         self.switch(on)
 
+    @abstractmethod
     def hear(self, topic: str, payload: bytes) -> None:
         """Take in what it is subscribed to."""
-        raise NotImplementedError
 
+    @abstractmethod
     def report(self) -> None:
         """Say what the relay is."""
-        raise NotImplementedError
 
     def switch(self, on: bool, for_s: float = math.inf) -> None:
         """Set the relay and say so; some firmwares say it also when nothing changed."""
