@@ -80,14 +80,26 @@ class Channel(waitress.channel.HTTPChannel):  # type: ignore[misc]
         super().handle_close()
         self.server.bodies.weigh(self)
 
+    def send_continue(self) -> None:
+        """Have the loop say 100 Continue: waitress's own sends at once, and on a worker's thread might close."""
+        said = b"HTTP/1.1 100 Continue\r\n\r\n"
+        self.request.expect_continue = self.request.completed = False
+        with self.outbuf_lock:
+            self.outbufs[-1].append(said)
+            self.current_outbuf_count += len(said)
+            self.total_outbufs_len += len(said)
+            self.sent_continue = True
+
     def held_bytes(self) -> int:
         """See `Sender`. Without the lock: a close may come while it is held."""
-        waiting = [*self.requests, self.request] if self.receiving() else list(self.requests)
-        return sum(one.body_bytes_received for one in waiting)
+        if self._closed:  # what waits behind the request that is answered is never asked for again
+            return 0
+        begun = self.request  # once: the loop's thread may end it meanwhile
+        return sum(one.body_bytes_received for one in (*self.requests, begun) if one is not None)
 
     def receiving(self) -> bool:
         """See `Sender`."""
-        return self.request is not None and not self._closed
+        return self.request is not None and self.request.body_rcv is not None and not self._closed
 
     def refuse(self) -> None:
         """See `Sender`."""
