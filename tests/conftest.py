@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.support.broker import Broker, Client, running_broker
@@ -23,6 +24,12 @@ settings.load_profile(os.environ.get("PINLOOP_EXAMPLES", "quick"))
 def pytest_collection_finish() -> None:
     """Take the tests themselves out of the garbage collector's sight: looking at thousands costs a tenth of the CPU."""
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def logs_of_this_test() -> None:
+    """What a service set up in an earlier test of this process would write to that test's output."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture
