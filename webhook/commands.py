@@ -232,6 +232,11 @@ class Commands:
         self._connection.execute("UPDATE changes SET reported_s = ? WHERE id = ?", (at_s, row["id"]))
         return max(0.0, at_s - float(row["at_s"]))
 
+    def sent_s(self, pin: Pin) -> float | None:
+        """Return when the pin's last change that was more than a wish or a rehearsal was made, None when none was."""
+        last = self._last_sent(pin)
+        return float(last["at_s"]) if last else None
+
     def _last_sent(self, pin: Pin) -> sqlite3.Row | None:
         """Return the last change of the pin that was more than a wish."""
         row: sqlite3.Row | None = self._connection.execute(

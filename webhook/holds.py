@@ -8,12 +8,13 @@ of `max_on_s` and a pause outlive a restart. The caller holds a transaction.
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 from contract.payloads import number
 from webhook import metrics
 from webhook.arbiter import SAFETY, SLOTS, UNKNOWN
-from webhook.commands import Commands, Pin, Wish
+from webhook.commands import RELEASE, Commands, Pin, Wish
 from webhook.database import Database
 from webhook.guards import (
     EXCLUSIVE,
@@ -154,10 +155,8 @@ class Holds:
         limits = self.limits(pin)
         if limits == NO_LIMITS and pin not in self._remembered:
             return wish, cause
-        command = self._commands.of(pin)
         before = self._waiting(pin)
-        standing = Wish(command.value, command.slot, command.source) if command else None
-        past = self._past(pin, before, standing, command.changed_s if command else None, now_s)
+        standing, past = self._past(pin, before, now_s)
         wanted_on = self._on(pin, wish.value)
         emergency = self._emergency(pin, wish, limits, wish_of, now_s)
         hold = held_back(
@@ -293,14 +292,20 @@ class Holds:
         self._connection.execute("REPLACE INTO guards VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*pin, *what))
         self._remembered.add(pin)
 
-    def _past(self, pin: Pin, waiting: Waiting, standing: Wish | None, changed_s: float | None, now_s: float) -> Past:
-        """Return what the pin was asked to be; one without guards until now was switched when its value changed."""
+    def _past(self, pin: Pin, waiting: Waiting, now_s: float) -> tuple[Wish | None, Past]:
+        """Return what stands, and what the pin was asked to be; without guards it was switched as its value changed."""
         rows: Iterable[sqlite3.Row] = self._connection.execute(
             "SELECT at_s FROM starts WHERE device = ? AND pin = ? AND at_s > ? ORDER BY at_s", (*pin, now_s - HOUR_S)
         )
-        switched_s = waiting.switched_s if waiting.switched_s is not None else changed_s
+        command = self._commands.of(pin)
+        standing = Wish(command.value, command.slot, command.source) if command else None
+        if command and command.dry_run and not self._dry_run(pin) and self.limits(pin).exclusive_with:
+            standing = RELEASE  # rehearsed before, it has to wait for those that may be on
+        switched_s = waiting.switched_s
+        if switched_s is None and command:
+            switched_s = command.changed_s
         reported = self._observed.reported.get(pin) if self._observed.online(pin[0]) else None
-        return Past(
+        return standing, Past(
             on=standing is not None and self._on(pin, standing.value),
             switched_s=switched_s,
             starts_s=tuple(row["at_s"] for row in rows),
@@ -308,10 +313,12 @@ class Holds:
             rests=reported is not None and not reported.value and reported.at_s > (switched_s or 0),
         )
 
-    def _past_of(self, pin: Pin, now_s: float) -> Past:
-        command = self._commands.of(pin)
-        standing = Wish(command.value, command.slot, command.source) if command else None
-        return self._past(pin, self._waiting(pin), standing, command.changed_s if command else None, now_s)
+    def _past_beside(self, other: Pin, pin: Pin, now_s: float) -> Past:
+        """Return the past of a pin as it counts for another: what was rehearsed for who rehearses alone."""
+        past, command = self._past(other, self._waiting(other), now_s)[1], self._commands.of(other)
+        if command and command.dry_run and not self._dry_run(pin):
+            return replace(past, on=self._on(other, None), switched_s=self._commands.sent_s(other))
+        return past
 
     def _on(self, pin: Pin, value: float | None) -> bool:
         """Tell whether a command with `value` lets the pin be on; released it is at its default."""
@@ -338,17 +345,15 @@ class Holds:
         always one that goes first, so nobody waits in a circle.
         """
         for other in sorted(limits.exclusive_with):
-            theirs, their_past = wish_of(other), self._past_of(other, now_s)
-            counts = not self._rehearsed(other, pin)
-            asked_on = their_past.on and counts
+            theirs, their_past = wish_of(other), self._past_beside(other, pin, now_s)
             stronger = _rank(theirs) < _rank(wish) or (
-                past.on and asked_on and (_rank(theirs), other) < (_rank(wish), pin)
+                past.on and their_past.on and (_rank(theirs), other) < (_rank(wish), pin)
             )
-            if counts and stronger and self._on(other, theirs.value):
+            if stronger and not self._rehearsed(other, pin) and self._on(other, theirs.value):
                 held = held_back(True, their_past, self.limits(other), now_s, urgent=_urgent(theirs, ended=False))
                 if held is None:
                     return Rival(other, theirs.slot == SAFETY)
-            if not past.on and self._may_be_on(other, asked_on, their_past, now_s):
+            if not past.on and self._may_be_on(other, their_past.on, their_past, now_s):
                 return Rival(other)
         return None
 
@@ -359,7 +364,8 @@ class Holds:
         for other in sorted(limits.exclusive_with) if wish.slot != SAFETY else ():
             theirs = wish_of(other)
             wanted = theirs.slot == SAFETY and self._on(other, theirs.value) and not self._rehearsed(other, pin)
-            if wanted and not held_back(True, self._past_of(other, now_s), self.limits(other), now_s, urgent=True):
+            past = self._past_beside(other, pin, now_s)
+            if wanted and not held_back(True, past, self.limits(other), now_s, urgent=True):
                 return Rival(other, safety=True)
         return None
 

@@ -149,6 +149,8 @@ class Checks:
             assert best == self._model.winner(pin, now), f"{pin}: {best} wins"
             command, run = webhook.commands.of(pin), self._model.runs[pin]
             on = bool(command and command.value)
+            if command and command.dry_run and not self._world.dry_run and self._plan.exclusive:
+                on = False  # not taken back yet: the disk is full
             commanded_on += on
             if on != run.on and (run.next if on else self._is_known_off(pin)):
                 self._model.switch(pin, on, now)

@@ -217,6 +217,8 @@ class History:
 
     def rehearse(self, dry_run: bool) -> None:
         """The webhook is started anew, with dry-run or without."""
+        if self.world.dry_run and not dry_run:
+            self.model.end_rehearsal()
         self.world.dry_run = dry_run
         self.world.kill()
         self.world.start()

@@ -198,6 +198,11 @@ class Wanted:
                 self.switch(pin, on, now)
         self._line_up(now)
 
+    def end_rehearsal(self) -> None:
+        """What was only decided until now is to be done: of exclusive pins another may be on."""
+        for pin, run in self.runs.items():
+            run.on &= not self._rivals(pin)
+
     def switch(self, pin: Pin, on: bool, now: float) -> None:
         """Begin a run of the pin, or end it."""
         run = self.runs[pin]
