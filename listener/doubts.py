@@ -13,6 +13,7 @@ does, those that it has are left out. Which these are is asked
 import contextlib
 import os
 import threading
+import zlib
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -99,7 +100,8 @@ class Doubts:
     def _keep(self, known: Identities) -> None:
         try:
             with self._path.with_suffix(".new").open("wb") as file:
-                file.write(msgspec.msgpack.encode(known.pieces()))
+                body = msgspec.msgpack.encode(known.pieces())
+                file.write(zlib.crc32(body).to_bytes(4) + body)
                 file.flush()
                 os.fsync(file.fileno())
             crash_at("doubts.keeping")
@@ -109,7 +111,10 @@ class Doubts:
 
     def _read(self) -> Identities | None:
         try:
-            return Identities.of(_DECODER.decode(self._path.read_bytes()))
+            data = self._path.read_bytes()
+            # A bit that has changed on the disk would be a sample that is taken for stored, and lost.
+            whole = data[:4] == zlib.crc32(data[4:]).to_bytes(4)
+            return Identities.of(_DECODER.decode(data[4:])) if whole else None
         except (OSError, msgspec.DecodeError):  # as a rule there is none
             return None
 
