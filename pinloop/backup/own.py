@@ -106,6 +106,7 @@ def _copy(content: Path, target: Path, mode: int, top: Path) -> Path:
     missing = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)  # of an earlier restore; a link is not followed
+    target.touch(mode=0o600, exist_ok=False)  # never readable by others, not even while it is written: `.env`
     shutil.copyfile(content, target)
     target.chmod(mode & 0o777)
     if os.geteuid() == 0:

@@ -128,6 +128,25 @@ def test_on_a_new_machine_they_are_put_back_where_they_were(
         assert {path.stat().st_uid for path in (checkout / "mine", *checkout.rglob("*"))} == {1234}
 
 
+def test_what_only_its_owner_may_read_is_never_readable_by_others(
+    file: Path, volumes: dict[str, Path], checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even while it is written: it may hold passwords."""
+    modes: list[int] = []
+    copy = shutil.copyfile
+
+    def watched(content: Path, target: Path) -> None:
+        copy(content, target)
+        modes.append(target.stat().st_mode & 0o077)
+
+    monkeypatch.setattr(shutil, "copyfile", watched)
+    shutil.rmtree(checkout)
+    checkout.mkdir()
+    restore_stack(file, volumes, checkout)
+    assert modes
+    assert not any(modes)
+
+
 def test_a_newer_edit_stays_in_force(file: Path, volumes: dict[str, Path], checkout: Path) -> None:
     """The backup's is put beside it, under a name that says what it is; what is the same is left alone."""
     (checkout / "mine" / "routes.yml").write_text("made stricter since\n")
