@@ -55,6 +55,31 @@ def test_a_fault_in_one_look_does_not_end_the_looking(monkeypatch: pytest.Monkey
         bridge.stop()
 
 
+def test_a_fault_with_one_device_does_not_keep_on_what_others_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their leases end, however often it comes."""
+    seen: list[str] = []
+
+    def failing(twin: Twin, _now_s: float) -> list[Any]:
+        if twin.device.name == next(iter(DEVICES)):
+            raise KeyError("a bug")
+        seen.append(twin.device.name)
+        return []
+
+    monkeypatch.setattr(Twin, "tick", failing)
+    bridge = Bridge(MqttSettings(mqtt_port=free_port()), TOPICS, DEVICES, lambda _pin: False, Quarantine("test"))
+    with pytest.raises(KeyError):
+        bridge.tick()
+    assert seen == list(DEVICES)[1:]
+
+
+@pytest.mark.parametrize("number", ["[]", "{}", "null", "0.5", '"0"'])
+def test_an_answer_about_no_number_of_a_switch_says_nothing(number: str) -> None:
+    """Of a Shelly: it is no fault of ours to be logged again and again."""
+    device = next(one for one in DEVICES.values() if one.kind == "shelly2")
+    read = device.firmware.reads[f"pinloop-{device.name}/rpc"]
+    assert read(b'{"result":{"id":%s,"output":true}}' % number.encode()) == []
+
+
 def sound(messages: list[Any]) -> None:
     """Check that what a twin says at Pinloop is what a device of ours could say."""
     for message in messages:

@@ -104,20 +104,27 @@ class Bridge:
         """End the leases that are over, and greet, and settle when that is due; called by its own thread."""
         with self._lock:
             now_s = time.monotonic()
-            self._publish([message for twin in self._twins.values() for message in twin.tick(now_s)])
+            failure: Exception | None = None
+            for twin in self._twins.values():
+                try:
+                    self._publish(twin.tick(now_s))
+                except Exception as error:  # noqa: BLE001  (a bug with one: the leases of the others have to end)
+                    failure = error
             if self._new_link and self._session.connected:
                 self._new_link, self._settle_at = False, now_s + _SETTLE_S
                 self._publish([message for twin in self._twins.values() for message in twin.greet()])
             if now_s >= self._settle_at and self._session.connected:
                 self._settle_at = math.inf
                 self._publish([message for twin in self._twins.values() for message in twin.settle()])
+            if failure:
+                raise failure
 
     def _run(self) -> None:
         while not self._stop.wait(_TICK_S):
             try:
                 self.tick()
                 self._failure = ""
-            except Exception as error:  # noqa: BLE001  (the leases of the others have to end)
+            except Exception as error:  # noqa: BLE001  (it is looked at again)
                 if not self._failure:
                     self._log.exception("looking after other firmware failed")
                 self._failure = f"{type(error).__name__}: {error}"

@@ -43,8 +43,10 @@ def build(name: str, topic: str, pins: Mapping[str, Pin]) -> Firmware:
         return (rpc("Switch.Set", params), rpc("Switch.GetStatus", {"id": switch}))
 
     def output(switch: object, found: Any) -> list[Heard]:
-        if not isinstance(found, dict) or not isinstance(found.get("output"), bool) or switch not in switches:
+        if not isinstance(found, dict) or not isinstance(found.get("output"), bool):
             return []  # a change of power or temperature alone
+        if not isinstance(switch, int) or switch not in switches:
+            return []
         return [Heard(switches[switch], 1 if found["output"] else 0)]
 
     def answer(payload: bytes) -> Sequence[Heard]:
