@@ -59,6 +59,7 @@ class Intake:
         self._extra = dict(extra)
         self._inputs = inputs
         self._newest: dict[tuple[str, str], tuple[str, int]] = {}  # (device, sensor) -> (boot, n)
+        self._relayed_s: dict[tuple[str, str], float] = {}  # (device, sensor) -> time of the last that was relayed
 
     def filters(self) -> list[tuple[str, int]]:
         """Return the subscriptions, with their QoS."""
@@ -88,6 +89,8 @@ class Intake:
                 metrics.IGNORED.labels("repeated").inc()
             elif sample.age_s > fresh_s or self._is_past(sample.t_s, fresh_s):
                 metrics.IGNORED.labels("old").inc()
+            elif fresh_s == _FRESH_RELAYED_S and self._is_passed(device, sensor, sample.t_s):
+                metrics.IGNORED.labels("repeated").inc()
             else:
                 yield Reading(device, sensor, value)
 
@@ -109,6 +112,16 @@ class Intake:
     def _is_past(self, t_s: float | None, fresh_s: float) -> bool:
         """Tell whether a device's time is long ago; one before 2020 was never set (as to the listener)."""
         return t_s is not None and _CLOCK_SET_S <= t_s < self._wall() - fresh_s
+
+    def _is_passed(self, device: str, sensor: str, t_s: float | None) -> bool:
+        """Tell whether a newer value, or this one, was relayed before: a gateway repeats itself to a new listener."""
+        if t_s is None:
+            return False
+        last_s = self._relayed_s.get((device, sensor), 0.0)
+        if t_s <= last_s <= self._wall():  # one that is yet to come: a clock was put back since
+            return True
+        self._relayed_s[device, sensor] = t_s
+        return False
 
     def _is_new(self, device: str, sensor: str, sample: Sample) -> bool:
         if sample.n is None or not sample.boot:

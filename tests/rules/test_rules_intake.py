@@ -130,3 +130,14 @@ def test_other_firmware_drives_rules_too() -> None:
     assert taken(good, retain=True) == []
     assert taken(good.replace(b"2024", b"2023")) == []
     assert taken(b"{") == []
+
+
+def test_what_a_gateway_says_again_is_not_one_again() -> None:
+    """A new listener does not know what the one before relayed; an older value must not undo what a newer did."""
+    intake = Intake(Topics(), {}, wall=lambda: 1_790_000_060.0)
+
+    def came(t_s: float) -> bool:
+        return bool(list(intake.readings(message("pinloop/a/relayed", f'{{"pot":1,"_t":{t_s}}}'.encode()))))
+
+    assert [came(1_790_000_000.0 + t_s) for t_s in (10, 20, 10, 20, 30)] == [True, True, False, False, True]
+    assert [came(1_790_000_000.0 + t_s) for t_s in (90, 40)] == [True, True]  # ahead: a clock that was put back since
