@@ -158,6 +158,7 @@ class Reconciler:
         if not self.adopted and self.settled:  # by then the devices have told what they declare
             self._sender.carry_out(lambda: self._claims.adopt(now_s))
             self.adopted = True
+            self._log.info("broker heard out", commands=len(self._observed.retained), pins=len(self._observed.reported))
         self._sender.carry_out(lambda: self._claims.expire(now_s))
         self._sender.carry_out(lambda: self._claims.look_again(now_s))
         if time.monotonic() >= self._next_prune:

@@ -35,6 +35,7 @@ def test_a_second_webhook_with_its_own_database_gives_up_and_touches_nothing(
     commands = client.collect("pinloop/lights/pin/red/set")
     first.alert("a", "lights/red=1")
     commands.until(lambda message: message.payload)
+    until(lambda: "broker heard out" in first.process.text(), 5, "the first one stands")
     second = make_webhook(claims_path=tmp_path / "second" / "claims.db").launch()
     assert second.wait(15) == 1
     assert "another webhook uses this broker" in second.text().splitlines()[-1]
