@@ -18,6 +18,7 @@ from tests.support.requirements import missing
 _MACHINE_IS_BUSY = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("quick", max_examples=30, **_MACHINE_IS_BUSY)
 settings.register_profile("thorough", max_examples=100, **_MACHINE_IS_BUSY)
+settings.register_profile("random", max_examples=100, **_MACHINE_IS_BUSY)
 settings.load_profile(os.environ.get("PINLOOP_EXAMPLES", "quick"))
 
 

@@ -227,7 +227,7 @@ class Commands:
         row = self._last_sent(pin)
         if row is None or row["reported_s"] is not None or row["value"] != value:
             return None
-        if value is not None and seq < row["seq"]:
+        if at_s < row["at_s"] if value is None else seq < row["seq"]:  # it is of before
             return None
         self._connection.execute("UPDATE changes SET reported_s = ? WHERE id = ?", (at_s, row["id"]))
         return max(0.0, at_s - float(row["at_s"]))

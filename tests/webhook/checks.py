@@ -12,7 +12,9 @@
 What cannot be foretold, and is narrowed instead: which of two exclusive pins of equal rank goes first, and when the
 other is known to be off (in a lease and some seconds at the latest); when within `min_on_s` a command ends whose pin
 is told to be off; whether a board whose own `max_on_s` has ended a run that the webhook took for two is still off;
-whether what somebody switched at a device while something was being got over counts as theirs.
+whether what somebody switched at a device while something was being got over counts as theirs; nor, at firmware that
+says nothing when it is told what it is already, whether the next such hand does after a start within a claim, or after
+a command of somebody else.
 """
 
 from tests.webhook.plans import Plan
@@ -59,6 +61,8 @@ class Checks:
         self._by_hand: dict[Pin, bool] = {}  # switched on at the device -> whether a command has overruled that since
         self._left_alone: set[Pin] = set()  # of those, the ones that nobody was to switch at that moment
         self._overruled: set[Pin] = set()  # of those, the ones that were switched off
+        self._unsure: set[Pin] = set()  # claimed at a start, or by somebody else, and not reported off since
+        self._intruded: dict[Pin, set[str]] = {}  # switched on through our topics -> who does not know of it any more
         self._settled_s = _CALM_S + max(
             own.min_on_s + own.min_off_s + plan.late_s(pin) for pin, own in self._own.items()
         )
@@ -69,7 +73,14 @@ class Checks:
         """The webhook was started; what it does at its start it does with its first tick."""
         self._fresh = True
         self._next_since_s = dict.fromkeys(self._plan.pins, self._world.clock.run_s)
+        self._forgot("webhook")
+        webhook = self._world.webhook
+        self._unsure |= {pin for pin in self._plan.foreign_pins if webhook and webhook.claims.of(pin)}
         self.disturbed()
+
+    def wiped(self) -> None:
+        """The broker lost what it retained."""
+        self._forgot("broker")
 
     def disturbed(self) -> None:
         """Something happened that has to be got over."""
@@ -91,8 +102,12 @@ class Checks:
         self._next_since_s = dict.fromkeys(self._plan.pins, self._world.clock.run_s)
         self.disturbed()
 
-    def intruded(self, pin: Pin) -> None:
+    def intruded(self, pin: Pin, on: bool) -> None:
         """Somebody else has commanded the pin."""
+        if pin in self._plan.foreign_pins:
+            self._unsure.add(pin)
+            if on:
+                self._intruded[pin] = set()
         self._wanted_at_s[pin] = self._claimed_at_s[pin] = self._world.clock.run_s
         self.disturbed()
 
@@ -102,7 +117,7 @@ class Checks:
             self._by_hand[pin] = False
         if self._model.winner(pin, self._world.clock.wall_s) or self._asked(pin):
             self.disturbed()
-        elif on and self._is_calm(_AFTERMATH_S) and not self._plan.dead_man(pin):
+        elif on and self._is_calm(_AFTERMATH_S) and not self._plan.dead_man(pin) and pin not in self._unsure:
             self._left_alone.add(pin)
         if not on:
             self._by_hand.pop(pin, None)
@@ -168,12 +183,21 @@ class Checks:
             if pin in self._left_alone:
                 self._overruled.add(pin)
             self._off_since_s[pin] = run_s
+            self._unsure.discard(pin)
             lasted_s = run_s - self._on_since_s[pin]
             assert not own.max_on_s or lasted_s <= own.max_on_s + STEP_S
             if own.max_on_s and lasted_s >= own.max_on_s:
                 self._tripped.add(pin)
         if self._plan.exclusive:
             assert sum(map(bool, self._world.level.values())) < 2, "two exclusive pins are on"
+
+    def _forgot(self, who: str) -> None:
+        """Note that a command of somebody else, to other firmware, is as a hand at the button once nobody knows it."""
+        for pin, unaware in self._intruded.items():
+            unaware.add(who)
+            if len(unaware) == 2 or (who == "webhook" and self._world.dry_run):
+                # in dry-run what the broker knows of others is left alone
+                self._by_hand.setdefault(pin, False)
 
     def _follow(self, pin: Pin) -> None:
         """Note since when what is as it is."""
@@ -188,10 +212,13 @@ class Checks:
             self._safety_since_s[pin] = run_s
         if self._is_calm() and not model.runs[pin].on:
             self._tripped.discard(pin)
-        if not world.level[pin] or (self._asked(pin) and run_s - self._calm_since_s > TTL_S):
+        if self._is_calm() and not world.level[pin]:
+            self._intruded.pop(pin, None)
+        commanded = self._asked(pin) and not world.dry_run
+        if not world.level[pin] or (commanded and run_s - self._calm_since_s > TTL_S):
             self._by_hand.pop(pin, None)
         if pin in self._by_hand:
-            self._by_hand[pin] |= self._asked(pin)
+            self._by_hand[pin] |= commanded
             self._wanted_at_s[pin] = run_s
         if not (world.webhook and world.webhook.connected and model.runs[pin].next):
             self._next_since_s[pin] = run_s

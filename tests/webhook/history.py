@@ -175,6 +175,8 @@ class History:
                 link.hang_up()
         elif what in ("broker", "disk"):
             self.world.stop_broker(forgets=what == "disk")
+            if what == "disk":
+                self.checks.wiped()
         else:
             self.world.devices[what].wanted_link = False
             self.world.devices[what].hang_up()
@@ -212,7 +214,7 @@ class History:
     def intrude(self, pin: Pin, value: int) -> None:
         """Somebody else writes a command for a pin, retained."""
         if self.world.broker.up and not (value and self.plan.exclusive):  # nobody keeps others from that
-            self.checks.intruded(pin)
+            self.checks.intruded(pin, bool(value))
             self.world.publish(set_topic(pin), b'{"v":%d,"seq":9,"epoch":"else","ttl":20}' % value)
 
     def rehearse(self, dry_run: bool) -> None:

@@ -175,6 +175,16 @@ def test_changes_are_logged_with_acknowledgement_and_report(desk: Desk) -> None:
     assert changes == [(1, "f1: claimed", NOW_S + 0.5, NOW_S + 1)]
 
 
+def test_a_report_of_before_is_not_the_end_that_was_asked_for(desk: Desk) -> None:
+    """It was on its way when the pin was released, and tells of an earlier rest."""
+    desk.claims.notify([notice()], NOW_S)
+    desk.claims.notify([notice(RESOLVED)], NOW_S + 10)
+    assert desk.commands.report(PIN, 0, None, NOW_S + 9) is None
+    assert desk.commands.may_hold(PIN)
+    assert desk.commands.report(PIN, 0, None, NOW_S + 12) == 2
+    assert not desk.commands.may_hold(PIN)
+
+
 def test_old_alerts_are_forgotten_with_the_wish_that_they_left(desk: Desk) -> None:
     """After a week without a word."""
     desk.claims.notify([notice(UNKNOWN)], NOW_S)

@@ -175,6 +175,23 @@ def test_a_released_pin_belongs_to_who_switches_it_again(stage: Stage) -> None:
     assert OFF not in stage.ask(None)
 
 
+def test_an_off_of_before_that_is_reported_late_does_not_hide_that_the_pin_is_on(stage: Stage) -> None:
+    """A new process took it for the end of the run; what it was told to end it ends when the device says "on"."""
+    stage.there()
+    stage.ask(1, retained=True)
+    assert stage.says("OFF") == (0, 0, "released")
+    assert OFF not in stage.ask(None)
+    assert OFF in stage.twin.heard(STATE, b"ON", False)
+
+
+def test_a_pin_that_still_stands_is_not_ended_by_a_late_report(stage: Stage) -> None:
+    """The webhook is about to say that its retained command holds: no blip in between."""
+    stage.there()
+    stage.ask(1, retained=True)
+    stage.says("OFF")
+    assert OFF not in stage.twin.heard(STATE, b"ON", False)
+
+
 def test_a_release_that_was_never_seen_outlives_the_process(stage: Stage) -> None:
     """The database knows it: the device comes back on, and is not taken for somebody's lamp."""
     stage.begin(engaged=True)

@@ -6,6 +6,7 @@ and come back; the clock is set; somebody else writes commands. What must hold
 is in `history`, what is wanted in `wanted`, what there is in `plans`.
 """
 
+import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,9 @@ from tests.webhook.plans import PLANS, Plan
 from tests.webhook.world import Clock, simulated
 
 _ANY = st.integers(0, 20)
+# A report of other firmware comes within this, unless it is lost: a report of before that comes in a new process, in
+# or out of dry-run, cannot be told from one of now, and is compared with nothing.
+REPORTED_S = 40
 
 
 class Machine(RuleBasedStateMachine):
@@ -127,6 +131,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(dry_run=st.booleans())
     def rehearse(self, dry_run: bool) -> None:
+        if self.history.plan.foreign:
+            self.history.wait(REPORTED_S)
         self.history.rehearse(dry_run)
 
     @rule(step_s=st.sampled_from([-86400, -3600, -50, 50, 3600]))
@@ -158,12 +164,24 @@ def test_pins_are_what_the_model_says_through_many_histories(plan: Plan) -> None
 
 
 def _run(plan: Plan, **sizes: Any) -> None:
-    """Look at some histories; what fails is told as it happened: making it shorter takes minutes."""
+    """Look at some histories; what fails is told as it happened: making it shorter takes minutes.
+
+    The same ones each time, so that nobody is stopped by what somebody else did; `PINLOOP_EXAMPLES=random` looks
+    for others.
+    """
     with simulated() as clock:
 
         def machine() -> Machine:
             clock.reset()
             return Machine(plan, clock)
 
-        how = settings(deadline=None, suppress_health_check=_QUIET, phases=[Phase.generate], **sizes)
+        told = os.environ.get("PINLOOP_EXAMPLES") != "random"
+        how = settings(
+            deadline=None,
+            suppress_health_check=_QUIET,
+            phases=[Phase.generate],
+            derandomize=told,
+            database=None,
+            **sizes,
+        )
         run_state_machine_as_test(machine, settings=how)

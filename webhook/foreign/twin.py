@@ -43,6 +43,7 @@ class _Held:
         told: the state that was published last.
         asked: something came on its `set` since the connection stands.
         freed_s: when `engaged` ended, in the seconds of the caller's clock.
+        ended: the last word on it was that nothing is asked any more.
     """
 
     engaged: bool
@@ -54,6 +55,7 @@ class _Held:
     told: bytes = b""
     asked: bool = False
     freed_s: float = -math.inf
+    ended: bool = False
 
 
 class Twin:
@@ -122,13 +124,14 @@ class Twin:
         held.asked = True
         if retained:
             held.engaged = held.engaged or command is not None
+            held.ended = False
             return []
         if command is None:
             return self._release(pin, held, expired=False)
         old = held.command
         if old and old.epoch == command.epoch and command.seq < old.seq:
             return []
-        held.command, held.until_s, held.expired = command, now_s + command.ttl_s, False
+        held.command, held.until_s, held.expired, held.ended = command, now_s + command.ttl_s, False, False
         # What asks for the safe value holds nothing: a device that is there already will not report its end.
         held.engaged = held.engaged or command.value != self.device.pins[pin].safe
         renewed = old is not None and old.value == command.value and held.reported == command.value and self.online
@@ -160,7 +163,7 @@ class Twin:
         ]
 
     def _release(self, pin: str, held: _Held, *, expired: bool) -> list[Message]:
-        held.command, held.expired = None, expired
+        held.command, held.expired, held.ended = None, expired, True
         if not held.engaged:
             return self._state(pin)
         safe = self.device.pins[pin].safe
@@ -187,14 +190,17 @@ class Twin:
     def _report(self, one: Heard, retained: bool) -> list[Message]:
         held = self._pins[one.pin]
         held.reported = one.value
+        again: Iterable[Message] = ()
         # A retained report may be older than a command that was followed, and never reported because the link went.
         if held.command is None and not retained:
             if one.value != self.device.pins[one.pin].safe:
                 held.engaged = held.engaged or self._now_s < held.freed_s + _AFTERMATH_S
+                if held.ended and held.engaged and self.online:  # an old "off" came late, and was taken for the end
+                    again = self.device.firmware.command(one.pin, self.device.pins[one.pin].safe, 0)
             elif held.engaged:
                 held.engaged, held.freed_s = False, self._now_s
         if self.online or retained:  # what is retained does not say that the device is still there
-            return self._state(one.pin)
+            return [*again, *self._state(one.pin)]
         self.online = True
         return [self._status(), *self._state(one.pin)]
 
