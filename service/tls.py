@@ -29,11 +29,13 @@ def trusting(ca_path: Path) -> ssl.SSLContext:
         SettingsError: the file cannot be read or holds no certificate.
     """
     try:
-        return ssl.create_default_context(cafile=str(ca_path))
+        context = ssl.create_default_context(cafile=str(ca_path))
     except ssl.SSLError:
         raise SettingsError(f"--mqtt-ca-path: {str(ca_path)!r} holds no certificate (PEM)") from None
     except OSError as error:
         raise SettingsError(f"--mqtt-ca-path: {str(ca_path)!r} cannot be read ({error.strerror})") from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # Python leaves it to the system's OpenSSL, and some allow less
+    return context
 
 
 def refusal(error: BaseException | None) -> str:

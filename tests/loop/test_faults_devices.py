@@ -61,10 +61,16 @@ def test_a_board_that_lost_its_power_is_right_again_within_seconds(
     os.kill(device.process(), signal.SIGKILL)
     infos.until(lambda m: not m.retain, 15)
     told_s = time.monotonic()
-    until(lambda: any(_said(m) == (1, "command") for m in states[count:]), 5, "the pin is on again")
+
+    def since_boot() -> list[tuple[float, str]]:
+        # The old life may have said once more that it follows: its own info made the webhook send again.
+        said = [_said(m) for m in states[count:]]
+        return said[said.index((0, "boot")) :] if (0, "boot") in said else []
+
+    until(lambda: (1, "command") in since_boot(), 5, "the pin is on again")
     took_s = time.monotonic() - told_s
     assert device.pin(RED) == "1"
-    assert [_said(m) for m in states[count:]] == [(0, "boot"), (1, "command")]
+    assert since_boot() == [(0, "boot"), (1, "command")]
     assert took_s < 2
     record_property("seen", f"{took_s * 1000:.0f} ms from its `info` to the pin's report")
 
