@@ -19,13 +19,19 @@ POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n"
 
 
 class App:
-    """Answers when `go` is set."""
+    """Answers when `go` is set.
+
+    Attributes:
+        waiting: a request waits for that.
+    """
 
     def __init__(self) -> None:
         self.go = threading.Event()
+        self.waiting = threading.Event()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         body = environ["wsgi.input"].read()
+        self.waiting.set()
         self.go.wait(10)
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [str(len(body)).encode()]
@@ -79,9 +85,10 @@ def test_connections_are_closed_by_the_loop_alone(
     monkeypatch.setattr(Channel, "handle_close", noted)
     for round_ in range(30):
         app.go.clear()
+        app.waiting.clear()
         with connect(server) as gone:
             gone.sendall(POST % 1 + b"\r\na" + POST % 1 + b"Expect: 100-continue\r\n\r\n")
-            until(lambda: server._bodies.held_bytes == 1, 10)
+            assert app.waiting.wait(10)
             gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closes with a reset
         app.go.set()
         until(lambda round_=round_: len(closed_by) > round_, 10)  # type: ignore[misc]
