@@ -11,6 +11,7 @@ missing=()
 command -v dockerd >/dev/null || missing+=(docker.io)
 command -v docker >/dev/null || [ "$(. /etc/os-release && echo "${VERSION_ID%%.*}")" -lt 13 ] || missing+=(docker-cli)
 command -v iptables >/dev/null || missing+=(iptables)
+command -v ip >/dev/null || missing+=(iproute2)
 command -v mmdebstrap >/dev/null || missing+=(mmdebstrap uidmap)
 if [ "${#missing[@]}" -gt 0 ]; then
   # Debian must not start the engine: the tests start one of their own when none runs.
