@@ -1,6 +1,7 @@
 """What drives the stack under test: a device that publishes all the time, and a source of alerts."""
 
 import contextlib
+import json
 import threading
 import time
 from dataclasses import dataclass, field
@@ -63,6 +64,12 @@ class Load:
         """
         payload = f"{value}" if at_s is None else f'{{"v":{value},"t":{at_s:.3f}}}'
         self._client.publish(f"pinloop/{self.device}/reading/{sensor}", payload, qos=1).wait_for_publish(5)
+
+    def publish_samples(self, sensor: str, value: float, many: int) -> None:
+        """Publish a back-fill of another sensor, one sample a second until now, not counted."""
+        now_s = time.time()
+        samples = [{sensor: value, "_t": round(now_s - ago_s, 3)} for ago_s in range(many)]
+        self._client.publish(f"pinloop/{self.device}/readings", json.dumps(samples), qos=1).wait_for_publish(5)
 
     def until(self, at_s: float) -> set[int]:
         """Return the numbers of the readings acknowledged before a moment, monotonic seconds."""

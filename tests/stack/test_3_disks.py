@@ -70,7 +70,8 @@ def test_a_full_disk_of_the_listener_costs_no_reading(
     stack.http("INFLUXDB_PORT", write, body=b'readings,device=odd odd="text"', token=token)
     letters = "/disks/listener/dead-letter.jsonl"
     with full(stack, "listener"):
-        load.publish("odd", 1.5)
+        # A letter of more than a page: a shorter one may fit behind an earlier one, where the disk has room still.
+        load.publish_samples("odd", 1.5, 200)
         until(lambda: not stack.ready("listener", 8082), 10, "the listener says that it is stuck", every_s=0.1)
         assert "odd" not in stack.execute("disks", "sh", "-c", f"cat {letters} 2>/dev/null || true")
 
