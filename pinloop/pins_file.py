@@ -1,6 +1,5 @@
 """`pinloop pins`: look at a pins file before it guards anything."""
 
-import dataclasses
 import time
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pinloop.errors import PinloopError
-from pinloop.show import as_json, table
+from pinloop.show import as_json, not_good, table
 
 if TYPE_CHECKING:
     from webhook.guards import Quiet
@@ -57,12 +56,7 @@ def check(ctx: click.Context, path: Path | None, data_dir: Path, json_wanted: bo
     try:
         found = load_pins(path)
     except DocumentError as error:
-        if json_wanted:
-            listed = [{**dataclasses.asdict(one), "message": str(one)} for one in error.problems]
-            as_json({"ok": False, "path": str(path), "problems": listed})
-        else:
-            click.echo(str(error), err=True)
-        ctx.exit(1)
+        not_good(ctx, path, error.problems, json_wanted)
     if json_wanted:
         as_json({"ok": True, "path": str(path), "pins": {"/".join(pin): _facts(found[pin]) for pin in sorted(found)}})
         return

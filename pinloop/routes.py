@@ -1,13 +1,12 @@
 """`pinloop routes`: look at a routes file before it decides anything, and ask it what an alert would get."""
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from pinloop.errors import PinloopError
-from pinloop.show import as_json, table
+from pinloop.show import as_json, not_good, table
 
 if TYPE_CHECKING:
     from webhook.routes import Route
@@ -59,12 +58,7 @@ def check(ctx: click.Context, path: Path | None, data_dir: Path, prefix: str, js
     try:
         file = _load(path, prefix)
     except DocumentError as error:
-        if json_wanted:
-            listed = [{**dataclasses.asdict(one), "message": str(one)} for one in error.problems]
-            as_json({"ok": False, "path": str(path), "problems": listed})
-        else:
-            click.echo(str(error), err=True)
-        ctx.exit(1)
+        not_good(ctx, path, error.problems, json_wanted)
     if json_wanted:
         devices = {name: {"kind": one.kind, "pins": list(one.pins)} for name, one in file.devices.items()}
         as_json({"ok": True, "path": str(path), "routes": [_shown(one) for one in file.routes], "devices": devices})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pinloop.errors import PinloopError
-from pinloop.show import as_json, table
+from pinloop.show import as_json, mistake, table
 
 if TYPE_CHECKING:
     from rules.errors import Problem
@@ -64,7 +64,7 @@ def check(ctx: click.Context, path: Path | None, data_dir: Path, out: Path, json
     if json_wanted:
         names = [rule.name for rule in report.rules]
         changes = [dataclasses.asdict(one) for one in _changes(grafana)]
-        listed = [{**dataclasses.asdict(one), "message": str(one)} for one in problems]
+        listed = [mistake(one) for one in problems]
         as_json({"ok": not problems, "path": str(report.path), "rules": names, "problems": listed, "grafana": changes})
     elif report.ok:
         table(("rule", "engine", "fires when", "asks for"), [_row(rule) for rule in report.rules])

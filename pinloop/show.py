@@ -1,16 +1,20 @@
 """How commands show what they found: a table on a terminal, plain lines in a pipe, one JSON object with --json."""
 
+import dataclasses
 import json
 import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-__all__ = ["ago", "as_json", "held_text", "hub_options", "number", "table"]
+if TYPE_CHECKING:
+    from service.document import Problem
+
+__all__ = ["ago", "as_json", "held_text", "hub_options", "mistake", "not_good", "number", "table"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,6 +35,20 @@ def hub_options(command: F) -> F:
 def as_json(found: Any) -> None:
     """Print one JSON object."""
     click.echo(json.dumps(found))
+
+
+def mistake(problem: "Problem") -> dict[str, Any]:
+    """Return a mistake in a file as --json shows it."""
+    return {**dataclasses.asdict(problem), "message": str(problem)}
+
+
+def not_good(ctx: click.Context, path: Path, problems: "Sequence[Problem]", json_wanted: bool) -> NoReturn:
+    """Tell what is wrong with a file that was checked, and end with exit code 1."""
+    if json_wanted:
+        as_json({"ok": False, "path": str(path), "problems": [mistake(one) for one in problems]})
+    else:
+        click.echo("\n".join(map(str, problems)), err=True)
+    ctx.exit(1)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

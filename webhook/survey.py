@@ -122,6 +122,7 @@ class Survey:
         self._wait_s = {"broker": min(_CORRECTION_S, reconcile_s), "device": reconcile_s}
         self._pages: Iterator[Mapping[Pin, PinCommand | None]] = iter(())
         self.live = 0
+        self._now_live = self._drifting = 0  # of the round that is under way
 
     def begin(self) -> int:
         """Begin a round, also when the one before has not ended; return about how many pages it has."""
@@ -177,8 +178,8 @@ class Survey:
         others = sorted((set(self._observed.retained) | set(self._observed.reported)) - seen)
         for first in range(0, len(others), PAGE):
             with self._database.lock:  # some may have got their first command since
-                yielded = {pin: self._commands.of(pin) for pin in others[first : first + PAGE]}
-            yield yielded
+                reread = {pin: self._commands.of(pin) for pin in others[first : first + PAGE]}
+            yield reread
         self._end()
 
     def _end(self) -> None:
