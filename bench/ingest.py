@@ -27,7 +27,7 @@ import click
 
 from bench.ingest_ways import FILTER, Way, batching, naive, ours, telegraf
 from bench.load import load_command
-from bench.processes import cpu_s, peak_rss_mb
+from bench.processes import cpu_s, peak_rss_mb, read_bytes
 from bench.support import machine, opened
 from tests.support.ports import free_port
 from tests.support.processes import ROOT, owned
@@ -38,6 +38,9 @@ FIELDS = 2  # of a reading: what VictoriaMetrics counts as rows
 BURST = 100_000
 _SHIPPED = re.compile(r"(set_tcp_nodelay|persistence|autosave_interval|max_\w+) .*")
 _STALLED_S = 8.0
+_COUNTER_S = 1.1  # VictoriaMetrics counts anew once a second
+_RESTS_S = 0.2
+_WRITE_BYTES = 200  # a write is more, our own question for the counter less
 
 
 @dataclass(frozen=True)
@@ -152,18 +155,25 @@ class Bench:
                 used_us = [(cpu_s(pid) - cpu) / count * 1e6 for pid, cpu in zip(pids, cpus_s, strict=True)]
                 published, started_s, _ = publishers.communicate()[0].split()
             peak_mb = peak_rss_mb(child.pid)
-            time.sleep(0.3)
-            stored = (self.rows() - before) // FIELDS  # more than published: something was stored twice
+            stored = (self.rested_rows() - before) // FIELDS  # more than published: something was stored twice
         return Run(int(published), stored, seen_s - float(started_s), *used_us, peak_mb)
 
     def wait_rows(self, wanted: int) -> float:
-        """Wait until the store has taken so many values, or takes no more; return when that was, in s since 1970."""
-        rows, seen_s = self.rows(), time.time()
-        while rows < wanted and time.time() - seen_s < _STALLED_S:
-            time.sleep(0.05)
-            known, rows = rows, self.rows()
-            if rows > known:
+        """Wait until the store has taken so many values, or takes no more; return when it took the last, s since 1970.
+
+        Its counter is a second old at most: the time is that at which it last read from a socket.
+        """
+        has_read, asked_s = read_bytes(self.store_pid), 0.0
+        seen_s = time.time()
+        while time.time() - seen_s < _STALLED_S:
+            time.sleep(0.005)
+            had_read, has_read = has_read, read_bytes(self.store_pid)
+            if has_read - had_read >= _WRITE_BYTES:
                 seen_s = time.time()
+            elif time.time() - max(seen_s, asked_s) > _RESTS_S:
+                if self.rows() >= wanted:
+                    break
+                asked_s = time.time()
         return seen_s
 
     def warmed(self, child: Any, way: Way) -> int:
@@ -176,12 +186,13 @@ class Bench:
             return self.rows() > start
 
         until(stores, 30, f"{way.name} stores", 0.2)
-        rows, since_s = self.rows(), time.monotonic()
-        while time.monotonic() - since_s < 1:
-            time.sleep(0.1)
-            if rows != (rows := self.rows()):
-                since_s = time.monotonic()
-        return rows
+        self.wait_rows(start + 1)
+        return self.rested_rows()
+
+    def rested_rows(self) -> int:
+        """Return the store's counter when nothing is written any more."""
+        time.sleep(_COUNTER_S)
+        return self.rows()
 
 
 @contextlib.contextmanager

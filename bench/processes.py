@@ -1,9 +1,9 @@
-"""What a process has used: CPU time and memory, from /proc (Linux)."""
+"""What a process has used: CPU time, memory and what it read, from /proc (Linux)."""
 
 import os
 from pathlib import Path
 
-__all__ = ["cpu_s", "open_files", "peak_rss_mb", "rss_mb"]
+__all__ = ["cpu_s", "open_files", "peak_rss_mb", "read_bytes", "rss_mb"]
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -12,6 +12,11 @@ def cpu_s(pid: int) -> float:
     """Return the seconds of CPU, user and system, that a process and its ended children have used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / _TICKS_PER_S
+
+
+def read_bytes(pid: int) -> int:
+    """Return how many bytes a process has read by now, from sockets as from files."""
+    return int(Path(f"/proc/{pid}/io").read_text().split(maxsplit=2)[1])
 
 
 def rss_mb(pid: int) -> float:

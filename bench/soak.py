@@ -53,7 +53,7 @@ def main(as_json: bool, quick: bool) -> None:
                     published += int((publishers.stdout.readline().split() or [0])[0])  # acknowledged by the broker
                 memory.append(rss_mb(child.pid))
                 files.append(open_files(child.pid))
-            stored = bench.rows() - before
+            stored = bench.rested_rows() - before
     settled = memory[len(memory) // 5 :]
     third = max(1, len(settled) // 3)
     found = {

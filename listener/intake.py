@@ -12,6 +12,9 @@ from service.settings import MqttSettings
 
 __all__ = ["Intake"]
 
+# A busy broker sends its messages one by one to whoever is awake for each: a thousand blocks a second are enough.
+_REST_S = 0.001
+
 
 class Intake:
     """The listener's connection to the broker.
@@ -33,7 +36,7 @@ class Intake:
             settings,
             name,
             subscriptions=[(wanted, 1) for wanted in filters],
-            batches=Batches(queue.put, queue.room, reader),
+            batches=Batches(queue.put, queue.room, reader, _REST_S),
             persistent=True,
         )
         self.start = self._session.start

@@ -1,8 +1,7 @@
 """The writer: one thread that turns queued messages into points, has them delivered, and acknowledges them.
 
-It goes on as soon as the last batch is safe, so batches grow with the load by
-themselves and a lone reading does not wait. A message is acknowledged when its
-points are in the store, in the spool or in the dead-letter file, never before.
+A message is acknowledged when its points are in the store, in the spool or in
+the dead-letter file, never before.
 """
 
 from collections.abc import Callable, Sequence

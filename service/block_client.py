@@ -24,6 +24,7 @@ from service.packets import MOST_PACKET_BYTES, PUBLISH, Malformed, Received, Sca
 __all__ = ["BlockClient", "unusable"]
 
 _BLOCK_BYTES = 262144
+_LARGE_BYTES = 16384  # some hundred messages: waking up for them costs little of them
 _PUBACK = PacketTypes.PUBACK << 4
 # TLS gives one record (16 KB) a call. Between so many calls paho writes and looks at its keepalive.
 _BLOCKS_PER_TURN = 16
@@ -66,6 +67,8 @@ class BlockClient(paho.Client):
         deliver: called on the network thread with the messages of a block, in their order.
         room: waits up to so many seconds and tells whether more may be delivered. While it may not, the socket is not
             read, but what is to be sent is sent, and pings keep the connection.
+        rest_s: how long to wait after a block that was not large, so that the next one holds more. A message that comes
+            alone is delivered at once.
         options: paho's.
 
     Attributes:
@@ -74,13 +77,18 @@ class BlockClient(paho.Client):
     """
 
     def __init__(
-        self, deliver: Callable[[list[Received]], object], room: Callable[[float], bool], **options: Any
+        self,
+        deliver: Callable[[list[Received]], object],
+        room: Callable[[float], bool],
+        rest_s: float = 0.0,
+        **options: Any,
     ) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, **options)
         self.link = 0
         self.flights = Flights()
         self._deliver = deliver
         self._room = room
+        self._rest_s = rest_s
         self._scanner = Scanner()
         self._begun = b""  # of a packet whose rest has not come
         self._skip_bytes = 0  # of a packet that was too large
@@ -120,6 +128,8 @@ class BlockClient(paho.Client):
             if rc:
                 return self._loop_rc_handle(rc)
             if not self._decrypted():
+                if self._rest_s and len(block) < _LARGE_BYTES:
+                    time.sleep(self._rest_s)
                 break
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 

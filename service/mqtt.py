@@ -52,11 +52,13 @@ class Batches:
         deliver: called on the network thread with messages in their order.
         room: waits up to so many seconds and tells whether more may be delivered; until then the broker is not read.
         reader: "block" (`service.block_client`), "stock" (paho as it comes), or "auto": block where it is possible.
+        rest_s: how long the block reader waits after a block that was not large: for throughput, at that much latency.
     """
 
     deliver: Callable[[list[Received]], object]
     room: Callable[[float], bool]
     reader: str = "auto"
+    rest_s: float = 0.0
 
 
 class NotConnected(Exception):  # noqa: N818  (a state, like queue.Empty)
@@ -233,7 +235,8 @@ class Session:
         if self._batches and self._batches.reader != "stock":
             reason = unusable()
             if not reason:
-                return BlockClient(partial(self._guarded, self._batches.deliver), self._batches.room, **options)
+                batches = self._batches
+                return BlockClient(partial(self._guarded, batches.deliver), batches.room, batches.rest_s, **options)
             if self._batches.reader == "block":
                 raise SettingsError(f"mqtt_reader: 'block' does not go with this paho-mqtt: {reason} has changed")
             self._log.warning("paho-mqtt has changed, messages are read one by one", changed=reason)

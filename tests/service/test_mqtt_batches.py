@@ -1,8 +1,10 @@
 """Messages in batches, read by blocks and by paho as it comes: the same promises, also when a broker is bad."""
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,7 +32,7 @@ class Taker:
         self.open = True
         self.session = Session(
             settings, "taker", subscriptions=[("#", 1)], persistent=True,
-            batches=Batches(self.batches.append, self._room, reader),
+            batches=Batches(self.batches.append, self._room, reader, rest_s=0.001),
         )  # fmt: skip
         self.session.start()
 
@@ -202,6 +204,28 @@ def test_without_room_nothing_is_read_but_acknowledgements_leave_and_pings_keep_
     assert taker.seen[1].link == taker.seen[0].link
 
 
+@pytest.mark.parametrize("reader", ["block"], indirect=True)
+def test_what_comes_while_the_reader_rests_is_one_batch(
+    wire: Wire, taker: Taker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that comes alone is delivered first; who is awake for each pays for each."""
+    resting, over = threading.Event(), threading.Event()
+
+    def sleep(_seconds: float) -> None:
+        if taker.batches:
+            resting.set()
+            over.wait(10)
+
+    monkeypatch.setattr(block_client, "time", SimpleNamespace(time_ns=time.time_ns, sleep=sleep))
+    wire.send(publish(b"a", b"1", 1))
+    assert resting.wait(10)
+    wire.send(publish(b"a", b"2", 2))
+    wire.send(publish(b"a", b"3", 3))
+    over.set()
+    taker.got(3)
+    assert [[one.mid for one in batch] for batch in taker.batches] == [[1], [2, 3]]
+
+
 def test_over_tls_whatever_is_decrypted_is_read(
     tmp_path, reader: str, take: Callable[[MqttSettings, str], Taker]
 ) -> None:
@@ -244,12 +268,15 @@ def test_pings_are_in_time_under_load(
     taker = take(MqttSettings(mqtt_port=broker.port, mqtt_keepalive_s=1), "block")
     assert taker.session.wait_connected(5)
     end_s = time.monotonic() + 5
-    sent = 0
+    sent = acknowledged = 0
     while time.monotonic() < end_s:
-        client.client.publish("t", b"x" * 100, 1).wait_for_publish(5) if sent % 200 == 0 else client.client.publish(
-            "t", b"x"
-        )
-        sent += 1
+        for _ in range(199):
+            client.client.publish("t", b"x")
+        client.client.publish("t", b"x" * 100, 1).wait_for_publish(5)
+        sent += 200
+        seen = taker.seen[acknowledged:]
+        taker.session.ack(seen)  # the broker stops at a thousand that wait for it
+        acknowledged += len(seen)
     found = taker.got(sent)
     assert len({one.link for one in found}) == 1
 
