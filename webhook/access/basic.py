@@ -74,7 +74,7 @@ class BasicUsers:
         self._throttle = throttle
         self._clock = clock
         self._key = secrets.token_bytes(32)
-        self._right: OrderedDict[bytes, float] = OrderedDict()  # HMAC of what was right -> until, by `clock`
+        self._right: OrderedDict[bytes, float] = OrderedDict()  # keyed hash of what was right -> until, by `clock`
         self._known: OrderedDict[str, None] = OrderedDict()  # addresses that were right once
         self._lock = threading.Lock()
         self._places = {
@@ -111,7 +111,7 @@ class BasicUsers:
     def _mark(self, user: str, password: str, expected: str) -> bytes:
         parts = [part.encode() for part in (user, password, expected)]
         framed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-        return hmac.digest(self._key, framed, hashlib.sha256)
+        return hashlib.blake2b(framed, key=self._key, digest_size=32).digest()
 
     def _remembers(self, mark: bytes) -> bool:
         with self._lock:
