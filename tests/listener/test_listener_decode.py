@@ -20,7 +20,25 @@ LEVELS = st.sampled_from(
     ["pinloop", "pot", "reading", "readings", "pin", "red", "set", "state", "status", "info", "cmd", "", "n", "$SYS"]
 )
 TOPICS = st.lists(LEVELS | st.text(max_size=5), max_size=6).map("/".join) | st.text(max_size=30)
-KEYS = "v t n b _t _n _b seq epoch ttl by why rssi heap pins sensors x".split()
+KEYS = [
+    "v",
+    "t",
+    "n",
+    "b",
+    "_t",
+    "_n",
+    "_b",
+    "seq",
+    "epoch",
+    "ttl",
+    "by",
+    "why",
+    "rssi",
+    "heap",
+    "pins",
+    "sensors",
+    "x",
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), inner),
