@@ -16,6 +16,8 @@ __all__ = ["Esphome"]
 # Those whose state is a number or ON/OFF; `text_sensor`, `select` and the like say words.
 _COMPONENTS = ("sensor", "binary_sensor", "switch", "number", "lock")
 _JSON_COMPONENTS = ("light", "fan")
+# Of a lock that is neither; lock.cpp.
+_BETWEEN = ("jammed", "locking", "unlocking", "none")
 _STATES = {"on": 1.0, "off": 0.0, "locked": 1.0, "unlocked": 0.0}
 
 
@@ -45,6 +47,8 @@ class Esphome:
 
     def decode(self, topic: str, payload: bytes) -> list[Fact]:
         """See `Input`."""
+        if not payload:
+            return []  # an empty one deletes what was retained
         levels = topic.split("/")
         if levels[-1] == "status":
             said = text(payload, "status").strip()
@@ -57,8 +61,12 @@ class Esphome:
         if component in _JSON_COMPONENTS and payload[:1] == b"{":
             fields = mapping(document(payload, component), component)
             pairs = [((entity, *path), value) for path, value in flatten(fields, ignored)]
-        elif text(payload, component).strip().lower() in ("nan", "unknown", ""):
+        elif (said := text(payload, component).strip().lower()) in ("nan", "unknown", ""):
             return [Ignored(entity, "null")]  # the sensor has no value yet
+        elif said in ("inf", "-inf"):
+            return [Ignored(entity, "number")]
+        elif component == "lock" and said in _BETWEEN:
+            return [Ignored(entity, "text")]
         else:
             pairs = [((entity,), scalar(payload, component, _STATES))]
         samples = named(pairs, ignored)

@@ -52,17 +52,19 @@ class Homie:
         if len(levels) < 2 or levels[0].startswith("$"):
             return []
         name, *path = levels
-        if path == ["$state"]:
+        if path == ["$state"] and payload:
             said = text(payload, "$state").strip()
             if said not in _STATES:
                 raise PayloadError("$state", said, "is not one of " + ", ".join(_STATES), "status")
             return [Status(self._context.device(self.name, name), _STATES[said])]
-        if path == ["$description"]:
+        if path == ["$description"] and payload:
             self._describe(name, json_of(text(payload, "$description"), "$description"))
             return []
         if len(path) == 3 and path[2] in ("$datatype", "$unit"):
             self._note(name, path[0], path[1], path[2][1:], text(payload, path[2]).strip())
             return []
+        if not payload:
+            return []  # deletes what was retained: so a device is removed for good
         if len(path) != 2 or any(part.startswith("$") for part in path):
             return []  # set, $target, $name, ...
         known = self._properties.get((name, path[0], path[1]), {})
@@ -73,7 +75,7 @@ class Homie:
         try:
             value = scalar(payload, where)
         except PayloadError:
-            if known.get("datatype") or not said:
+            if known.get("datatype"):
                 raise
             return [Ignored(where, "text")]
         if known.get("unit") == "°F":

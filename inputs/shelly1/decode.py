@@ -37,8 +37,8 @@ class Shelly1:
     def decode(self, topic: str, payload: bytes) -> list[Fact]:
         """See `Input`."""
         name, *path = topic[len(self._base) + 1 :].split("/")
-        if not path or path[-1] in _BESIDE:
-            return []
+        if not path or path[-1] in _BESIDE or not payload:
+            return []  # an empty one deletes what was retained
         device = self._context.device(self.name, name)
         if path == ["online"]:
             said = text(payload, "online").strip()
@@ -46,19 +46,19 @@ class Shelly1:
                 raise PayloadError("online", said, "is not true or false", "status")
             return [Status(device, ONLINE if said == "true" else OFFLINE)]
         where = "/".join(path)
-        if path[-1].endswith("_f"):
+        if any(level.endswith("_f") for level in path):  # temperature_f, ext_temperature_f/0
             return [Ignored(where, "unit")]  # the same in Fahrenheit: it is there in Celsius
         ignored: list[Ignored] = []
         said = text(payload, where).strip()
         if said.startswith("{"):
             fields = json_of(said, where)
-            pairs = [((*path, *below), value) for below, value in flatten(fields, ignored)]
+            pairs = [((*path, *below), value) for below, value in flatten(fields, ignored) if below[-1:] != ("tF",)]
         else:
             try:
                 value = scalar(payload, where)
             except ContractError:
                 return [Ignored(where, "text")]  # `normal`, `stop`, an input's event
-            if path[-1] == "energy":  # counted in watt-minutes by relays, rollers and lights
+            if path[-1] in ("energy", "returned_energy"):  # counted in watt-minutes; `total` in watt-hours
                 value = normal(value, "Wmin")
             pairs = [(tuple(path), value)]
         samples = named(pairs, ignored)

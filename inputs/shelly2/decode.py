@@ -42,6 +42,8 @@ class Shelly2:
 
     def decode(self, topic: str, payload: bytes) -> list[Fact]:
         """See `Input`."""
+        if not payload:
+            return []  # an empty one deletes what was retained
         levels = topic.split("/")
         device = self._context.device(self.name, "/".join(levels[: self._levels]))
         kind = levels[self._levels]

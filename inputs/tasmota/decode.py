@@ -20,7 +20,8 @@ __all__ = ["Tasmota"]
 _POWER = re.compile(r"POWER\d{0,2}")
 # Not a reading: the clock, and the units of the others.
 _BESIDE = ("Time", "TempUnit", "PressureUnit", "SpeedUnit", "Epoch")
-_TEMPERATURES = ("temperature", "dewpoint")
+# Those that SetOption8 turns into Fahrenheit; an MLX90614 stays in Celsius.
+_TEMPERATURES = re.compile(r"(probe|reference)?temperature\d*|dewpoint|heatindex")
 
 
 class Tasmota:
@@ -48,6 +49,8 @@ class Tasmota:
         name = before.rsplit("/", 1)[-1]
         if before.startswith(self._stat + "/") and kind != "RESULT" and not _POWER.fullmatch(kind):
             return []
+        if not payload:
+            return []  # an empty one deletes what was retained
         device = self._context.device(self.name, name)
         if kind == "LWT":
             said = text(payload, "LWT").strip()
@@ -69,7 +72,7 @@ class Tasmota:
 
 def _in_our_units(path: Path, value: float, units: "dict[str, object]") -> float:
     last = path[-1].lower()
-    if last in _TEMPERATURES and units["TempUnit"] == "F":
+    if _TEMPERATURES.fullmatch(last) and units["TempUnit"] == "F":
         return normal(value, "F")
     if last in ("pressure", "seapressure") and units["PressureUnit"] in ("mmHg", "inHg"):
         return normal(value, str(units["PressureUnit"]))
