@@ -5,9 +5,10 @@ from typing import Any
 
 from pinloop.show import ago, number
 
-__all__ = ["COLUMNS", "held_by", "note", "row"]
+__all__ = ["COLUMNS", "SELDOM", "held_by", "note", "row"]
 
 COLUMNS = ("pin", "desired", "reported", "slot", "from", "differs", "held", "note")
+SELDOM = ("differs", "held", "note")
 
 
 def row(one: dict[str, Any]) -> tuple[str, ...]:

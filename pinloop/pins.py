@@ -15,7 +15,7 @@ from contract.errors import TopicError
 from contract.topics import check_device, check_name
 from pinloop.client import HubClient, find_hub
 from pinloop.durations import Duration
-from pinloop.pin_rows import COLUMNS, held_by, note, row
+from pinloop.pin_rows import COLUMNS, SELDOM, held_by, note, row
 from pinloop.show import ago, as_json, hub_options, number, table
 
 __all__ = ["pin"]
@@ -71,7 +71,7 @@ def list_pins(url: str | None, data_dir: Path, json_wanted: bool) -> None:
     found = find_hub(url, data_dir).get("/pins")
     if json_wanted:
         return as_json(found)
-    table(COLUMNS, [row(one) for one in found["pins"]])
+    table(COLUMNS, [row(one) for one in found["pins"]], SELDOM)
     return None
 
 

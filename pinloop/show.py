@@ -4,7 +4,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -51,8 +51,16 @@ def not_good(ctx: click.Context, path: Path, problems: "Sequence[Problem]", json
     ctx.exit(1)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows: as a table on a terminal, else as lines with tabs and no heading, for `cut` and `awk`."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], seldom: Collection[str] = ()) -> None:
+    """Print rows: as a table on a terminal, else as lines with tabs and no heading, for `cut` and `awk`.
+
+    Nothing is cut off on a narrow terminal: the first column, which names a row, stays whole, the others wrap.
+
+    Args:
+        columns: the headings.
+        rows: their cells, "-" for none.
+        seldom: columns that a terminal shows only when a row has something in them.
+    """
     if not sys.stdout.isatty():
         for row in rows:
             click.echo("\t".join(row))
@@ -65,10 +73,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.text import Text
 
     shown = Table(box=None, pad_edge=False, header_style="dim")
-    for column in columns:
-        shown.add_column(column)
+    kept = [i for i, name in enumerate(columns) if name not in seldom or any(row[i] != "-" for row in rows)]
+    for i in kept:
+        shown.add_column(columns[i], overflow="fold", no_wrap=i == 0)
     for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))  # Text: a device's name is no markup
+        shown.add_row(*(Text(row[i]) for i in kept))  # Text: a device's name is no markup
     Console().print(shown)
 
 

@@ -108,6 +108,8 @@ def _header(
     layout: "Layout", numbers: "Ports", bind: str, devices: Sequence[str], broker: str, engine: str
 ) -> list[tuple[str, str]]:
     """Return the lines above the table: where to go, with which password, and what runs underneath."""
+    from pinloop.local.prepare import own_boards
+
     host = "127.0.0.1" if bind == "127.0.0.1" else _own_address()
     lines = [
         ("console", f"http://{host}:{numbers.hub}/   password: {_read(layout.password('console'))}"),
@@ -118,7 +120,9 @@ def _header(
     ]
     for device in devices:
         lines.append((f"board {device}", f"user: {device}   password: {_read(layout.password(device))}"))
-    if bind != "127.0.0.1" and not devices:
+    if earlier := sorted(set(own_boards(layout)) - set(devices)):
+        lines.append(("let in", f"{', '.join(earlier)}   passwords: {layout.secrets}/ID.password"))
+    elif bind != "127.0.0.1" and not devices:
         lines.append(("boards", "name yours to get its broker password: --device ID"))
     return lines
 

@@ -24,7 +24,7 @@ from webhook.foreign.model import Device
 from webhook.pin_file import load_pins
 from webhook.routes_file import load_routes
 
-__all__ = ["VIRTUAL_DEVICES", "prepare"]
+__all__ = ["VIRTUAL_DEVICES", "own_boards", "prepare"]
 
 # device id -> profile
 VIRTUAL_DEVICES: Mapping[str, str] = {"pot": "pot", "lights": "lights"}
@@ -70,6 +70,11 @@ def prepare(
     for device, profile in VIRTUAL_DEVICES.items():
         _device(layout, device, profile, ports.mqtt, sweep_s)
     return inputs
+
+
+def own_boards(layout: Layout) -> list[str]:
+    """Return the boards of the user's own that the broker lets in: those named at this start or an earlier one."""
+    return sorted(set(_broker_users(layout, ())) - {*SERVICE_USERS, DOCTOR_DEVICE, *VIRTUAL_DEVICES})
 
 
 def _broker_users(layout: Layout, own_devices: Sequence[str]) -> list[str]:

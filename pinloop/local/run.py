@@ -5,7 +5,6 @@ import signal
 import socket
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 
 import firmware.sim.engine
@@ -14,6 +13,7 @@ from pinloop.local.instance import check_ports, describe, locked
 from pinloop.local.layout import Layout, Ports
 from pinloop.local.parts import device_part, find_mosquitto, loop_parts
 from pinloop.local.prepare import VIRTUAL_DEVICES, prepare
+from pinloop.local.readiness import why_not_ready
 from pinloop.local.supervisor import Supervisor
 
 __all__ = ["Loop", "running_loop", "tend_until"]
@@ -52,7 +52,7 @@ class Loop:
         is asked to save now.
         """
         broker = self.supervisor.runners[0].process
-        if broker is None or (broker.pid != self._saved_pid and not _ready(self._ports.listener)):
+        if broker is None or (broker.pid != self._saved_pid and why_not_ready(_readyz(self._ports.listener))):
             return False
         if self._mosquitto and broker.pid != self._saved_pid:
             broker.send_signal(signal.SIGUSR1)
@@ -114,7 +114,8 @@ def running_loop(
             stuck = supervisor.start({part: probe for part, (probe, _) in needs.items()})
             if stuck:
                 late = next(one for one in supervisor.runners if one.part.name == needs[stuck][1])
-                raise PinloopError(f"the {late.part.name} did not start: {late.last_line()}", f"Its log is {late.log}.")
+                why = why_not_ready(late.part.ready_url) if late.alive and late.part.ready_url else late.last_line()
+                raise PinloopError(f"the {late.part.name} did not start: {why}", f"Its log is {late.log}.")
             describe(layout, ports)
             yield loop
         finally:
@@ -136,12 +137,8 @@ def _engine(wanted: str) -> firmware.sim.engine.Engine:
         raise PinloopError(f"--engine: {error}") from None
 
 
-def _ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1):
-            return True
-    except OSError:
-        return False
+def _readyz(port: int) -> str:
+    return f"http://127.0.0.1:{port}/readyz"
 
 
 def _accepts(port: int) -> bool:

@@ -6,7 +6,6 @@ part that hangs cannot hold up the supervisor.
 
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -18,18 +17,30 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from pinloop.local.readiness import why_not_ready
 from pinloop.local.supervisor import Runner
 
 __all__ = ["PlainScreen", "Prober", "Screen", "state_of"]
 
-# part -> (metric, what it counts); summed over its labels.
+# part -> (metric, what it counts, what one of them is called); summed over its labels.
 _DOING = {
-    "listener": (("listener_points_stored_total", "points stored"), ("listener_dead_letters_total", "dead letters")),
-    "rules": (("rules_readings_evaluated_total", "readings evaluated"), ("rules_alerts_firing", "firing")),
-    "webhook": (("webhook_claims", "claims"), ("webhook_commands_published_total", "commands sent")),
-    "hub": (("hub_event_streams", "pages open"),),
+    "listener": (
+        ("listener_points_stored_total", "points stored", "point stored"),
+        ("listener_dead_letters_total", "dead letters", "dead letter"),
+    ),
+    "rules": (
+        ("rules_readings_evaluated_total", "readings evaluated", "reading evaluated"),
+        ("rules_alerts_firing", "firing", "firing"),
+    ),
+    "webhook": (
+        ("webhook_claims", "claims", "claim"),
+        ("webhook_commands_published_total", "commands sent", "command sent"),
+    ),
+    "hub": (("hub_event_streams", "pages open", "page open"),),
 }
 
+# A device's last line is shown for so long: what it said before its link came back is not what it does now.
+_NEWS_S = 20.0
 # So long a part that is not ready yet is "starting" and no reason to worry.
 _STARTING_S = 10.0
 _STYLES = {"ready": "green", "running": "green", "starting": "yellow", "not ready": "yellow", "restarting": "red"}
@@ -67,7 +78,8 @@ def state_of(runner: Runner, prober: Prober) -> tuple[str, str]:
         wait_s = max(0.0, runner.starts_again_at_s - time.monotonic())
         return "restarting", f"in {wait_s:.0f} s: {runner.ended}"
     if not runner.part.ready_url:
-        return "running", runner.last_line() if name.startswith("device") else ""
+        news = name.startswith("device") and runner.silent_s() < _NEWS_S
+        return "running", runner.last_line() if news else ""
     if prober.ready.get(name):
         return "ready", prober.doing[name]
     if runner.age_s < _STARTING_S:
@@ -76,15 +88,13 @@ def state_of(runner: Runner, prober: Prober) -> tuple[str, str]:
 
 
 def _ask(name: str, ready_url: str) -> tuple[bool, str]:
+    if problem := why_not_ready(ready_url):
+        return False, problem
     try:
-        with urllib.request.urlopen(ready_url, timeout=1):  # noqa: S310  (our own loopback address)
-            pass
         with urllib.request.urlopen(ready_url.replace("/readyz", "/metrics"), timeout=1) as answer:  # noqa: S310
             return True, _doing(name, answer.read().decode())
-    except urllib.error.HTTPError as error:
-        return False, error.read().decode(errors="replace").strip()[:120]
     except (OSError, ValueError) as error:
-        return False, str(error)[:120]
+        return False, str(error)
 
 
 def _doing(name: str, metrics: str) -> str:
@@ -92,7 +102,11 @@ def _doing(name: str, metrics: str) -> str:
     for family in text_string_to_metric_families(metrics):
         for sample in family.samples:
             totals[sample.name] = totals.get(sample.name, 0.0) + sample.value
-    return ", ".join(f"{totals[metric]:,.0f} {what}" for metric, what in _DOING.get(name, ()) if metric in totals)
+    return ", ".join(
+        f"{totals[metric]:,.0f} {one if totals[metric] == 1 else many}"
+        for metric, many, one in _DOING.get(name, ())
+        if metric in totals
+    )
 
 
 class PlainScreen:
@@ -118,10 +132,10 @@ class PlainScreen:
     def refresh(self, runners: Sequence[Runner], prober: Prober) -> None:
         """Print the parts whose state changed."""
         for runner in runners:
-            state, _ = state_of(runner, prober)
+            state, doing = state_of(runner, prober)
             if self._said.get(runner.part.name) != state and state != "restarting":
                 where = f" on {runner.part.address}" if runner.part.address else ""
-                self.event(runner.part.name, state + where)
+                self.event(runner.part.name, state + where + (f": {doing}" if state == "not ready" else ""))
             self._said[runner.part.name] = state
 
 
@@ -154,10 +168,10 @@ class Screen:
         head = Table.grid(padding=(0, 2))
         for key, value in self._header:
             head.add_row(Text(key, style="dim"), Text(value, overflow="fold"))
-        table = Table(box=None, padding=(0, 2), header_style="dim", expand=True)
-        for title, width in (("part", 13), ("state", 12), ("address", 15)):
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True)
+        for title, width in (("part", 13), ("state", 10), ("address", 14)):
             table.add_column(title, no_wrap=True, min_width=width)
-        table.add_column("doing", no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column("doing", overflow="fold", ratio=1)
         for runner in runners:
             state, doing = state_of(runner, prober)
             restarts = f" ({runner.restarts}x)" if runner.restarts else ""

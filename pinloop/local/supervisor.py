@@ -7,6 +7,7 @@ that kernel promise is bound to the thread that started the child.
 
 import contextlib
 import ctypes
+import math
 import os
 import signal
 import subprocess
@@ -122,6 +123,13 @@ class Runner:
         except OSError:
             return ""
         return lines[-1][:160] if lines else ""
+
+    def silent_s(self) -> float:
+        """Return how many seconds ago it printed something."""
+        try:
+            return time.time() - self.log.stat().st_mtime
+        except OSError:
+            return math.inf
 
     def signal_stop(self) -> None:
         """Ask the process to end."""

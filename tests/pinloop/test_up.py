@@ -97,7 +97,7 @@ def test_what_the_screen_counts_is_what_the_services_measure(shared: Running):
         port = shared.options[shared.options.index(f"--{part}-port") + 1]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             metrics = answer.read().decode()
-        for metric, _ in shown:
+        for metric, *_ in shown:
             assert f"# TYPE {metric} " in metrics, f"{part} has no {metric}"
 
 
