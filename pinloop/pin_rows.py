@@ -1,14 +1,14 @@
 """The rows of `pinloop pin list`: what is not known now is never shown as if it were."""
 
-from datetime import datetime
 from typing import Any
 
-from pinloop.show import ago, number
+from pinloop.show import ago, clock, number
 
-__all__ = ["COLUMNS", "SELDOM", "held_by", "note", "row"]
+__all__ = ["COLUMNS", "NOTHING_YET", "SELDOM", "held_by", "note", "row"]
 
 COLUMNS = ("pin", "desired", "reported", "slot", "from", "differs", "held", "note")
 SELDOM = ("differs", "held", "note")
+NOTHING_YET = "nothing reported yet"
 
 
 def row(one: dict[str, Any]) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ def held_by(one: dict[str, Any]) -> str:
     found = ["dry-run"] if one["dry_run"] else []
     if one["held"]:
         until_s = one["held"]["until_s"]
-        found.append(one["held"]["by"] + ("" if until_s is None else f" until {_clock(until_s)}"))
+        found.append(one["held"]["by"] + ("" if until_s is None else f" until {clock(until_s)}"))
     if one["quarantine"]:
         found.append("quarantine")
     return ", ".join(found) or "-"
@@ -46,17 +46,15 @@ def note(one: dict[str, Any]) -> str:
         return "its device has not been seen" if one["status"] == "unknown" else "its device does not declare it"
     if one["current"]:
         return ""
+    if one["status"] == "online":
+        return "the hub does not hear the broker: last known" if one["reported"] else NOTHING_YET
     away = f"{one['status']} ({ago(one['status_since_s']) or 'since before the hub started'})"
     if not one["reported"]:
-        return "nothing reported yet" if one["status"] == "online" else f"{away}: nothing reported"
+        return f"{away}: nothing reported"
     believed = one["believed"]
     if believed is None:
         return f"{away}: last known"
     if believed["until_s"] is None:
         return f"{away}: thought to be {number(believed['value'])}, {believed['because']}"
-    until = _clock(believed["until_s"])
+    until = clock(believed["until_s"])
     return f"{away}: thought to be {number(believed['value'])} until {until} at the latest; {believed['because']}"
-
-
-def _clock(t_s: float) -> str:
-    return f"{datetime.fromtimestamp(t_s).astimezone():%H:%M:%S}"

@@ -15,8 +15,8 @@ from contract.errors import TopicError
 from contract.topics import check_device, check_name
 from pinloop.client import HubClient, find_hub
 from pinloop.durations import Duration
-from pinloop.pin_rows import COLUMNS, SELDOM, held_by, note, row
-from pinloop.show import ago, as_json, hub_options, number, table
+from pinloop.pin_rows import COLUMNS, NOTHING_YET, SELDOM, held_by, note, row
+from pinloop.show import ago, as_json, clock, hub_options, number, table
 
 __all__ = ["pin"]
 
@@ -130,7 +130,8 @@ def why_pin(name: str, url: str | None, data_dir: Path, json_wanted: bool) -> No
     if json_wanted:
         return as_json(found)
     click.echo(f"{name}: {found['text']}")
-    if said := note(found):
+    said = note(found)
+    if said and said != NOTHING_YET:  # the sentence says that
         click.echo(said)
     if found["claims"]:
         click.echo("\nClaims, the winner first:")
@@ -218,7 +219,10 @@ def _done(one: dict[str, Any], json_wanted: bool) -> None:
     if json_wanted:
         return as_json({key: value for key, value in one.items() if key not in ("claims", "changes")})
     name, desired, reported = f"{one['device']}/{one['pin']}", one["desired"], one["reported"]
-    wanted = f"{number(desired['value'])} wanted by {desired['source']} ({desired['slot']})" if desired else "no claim"
+    wanted = "no claim"
+    if desired:
+        wanted = f"{number(desired['value'])} wanted by {desired['source']} ({desired['slot']})"
+        wanted += f" until {clock(desired['until_s'])}" if desired.get("until_s") else ""
     said = f"{'' if one['current'] else 'last '}reported {number(reported['value'])}" if reported else "never reported"
     if reported and not one["current"]:
         said += f"; {note(one)}"

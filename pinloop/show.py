@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from service.document import Problem
 
-__all__ = ["ago", "as_json", "held_text", "hub_options", "mistake", "not_good", "number", "table"]
+__all__ = ["ago", "as_json", "clock", "held_text", "hub_options", "mistake", "not_good", "number", "table"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -92,12 +92,17 @@ def ago(t_s: float | None, now_s: float | None = None) -> str:
     return f"{int(seconds)} s ago"
 
 
+def clock(t_s: float) -> str:
+    """Return the time of day here, with its zone: in a container that is UTC."""
+    return f"{datetime.fromtimestamp(t_s).astimezone():%H:%M:%S %Z}"
+
+
 def held_text(held: dict[str, Any]) -> str:
     """Say which guard holds a wish back and until when, of the `held` of a pin."""
     wish = "the release" if held["wanted"] is None else number(held["wanted"])
     who = f" of {held['source']}" if held["source"] else ""
     until_s = held["until_s"]
-    end = "" if until_s is None else f" until {datetime.fromtimestamp(until_s).astimezone():%H:%M:%S}"
+    end = "" if until_s is None else f" until {clock(until_s)}"
     return f"{wish}{who} waits for {held['by']}{end}"
 
 

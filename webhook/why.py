@@ -61,8 +61,9 @@ def _wish(pin: dict[str, Any], person: bool, changed_s: float | None, now_s: flo
     asks = f"{who} asks for {desired['value']:g} {end}"
     if pin.get("held") and pin["held"]["wanted"] == desired["value"]:
         return asks
-    # Nobody knows what a pin is whose device has said nothing.
-    only = "would be " if pin.get("dry_run") else "told to be " if pin["reported"] is None else ""
+    # Nobody knows what a pin is whose device has said nothing, and one that says otherwise is not what it was told.
+    follows = pin["reported"] is not None and pin["reported"]["value"] == desired["value"]
+    only = "would be " if pin.get("dry_run") else "" if follows else "told to be "
     return f"{only}{state}{age}: {asks}"
 
 
@@ -78,8 +79,9 @@ def _held(held: dict[str, Any]) -> str:
 
 
 def _clock(t_s: float) -> str:
+    """Return the time of day here, with its zone: who reads it may be elsewhere, and a container is in UTC."""
     try:
-        return datetime.fromtimestamp(t_s).astimezone().strftime("%H:%M:%S")
+        return datetime.fromtimestamp(t_s).astimezone().strftime("%H:%M:%S %Z")
     except (ValueError, OverflowError, OSError):  # a device may declare a pause of a million years
         return "after the year 9999"
 

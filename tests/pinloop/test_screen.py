@@ -5,9 +5,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
@@ -18,7 +19,7 @@ from pinloop.local.prepare import own_boards
 from pinloop.local.readiness import why_not_ready
 from pinloop.local.screen import Prober, Screen, _doing, state_of
 from pinloop.local.supervisor import Part, Runner
-from pinloop.pin_rows import COLUMNS, SELDOM
+from pinloop.pin_rows import COLUMNS, SELDOM, note
 from pinloop.show import table
 from service.health import Health
 from tests.support.ports import free_port
@@ -108,26 +109,39 @@ def test_boards_that_were_let_in_earlier_are_known(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def narrow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> pytest.CaptureFixture[str]:
-    """A terminal of 60 columns, and what is printed on it."""
-    monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    return capsys
+def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Return what `table` prints on a terminal of 60 columns."""
+
+    def show(*told: Any) -> str:
+        terminal = io.StringIO()
+        monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+        monkeypatch.setattr(sys, "stdout", terminal)
+        monkeypatch.setenv("COLUMNS", "60")
+        table(*told)
+        monkeypatch.undo()
+        return terminal.getvalue()
+
+    return show
 
 
-def test_a_pins_name_is_whole_on_a_narrow_terminal(narrow: pytest.CaptureFixture[str]) -> None:
+def test_a_pins_name_is_whole_on_a_narrow_terminal(shown: Callable[..., str]) -> None:
     """It is what the next command needs; columns with nothing in them do not take its room."""
-    table(COLUMNS, [("greenhouse/window_north", "1", "was 0", "manual", "anna", "-", "-", "-")], SELDOM)
-    said = narrow.readouterr().out
+    said = shown(COLUMNS, [("greenhouse/window_north", "1", "was 0", "manual", "anna", "-", "-", "-")], SELDOM)
     assert "greenhouse/window_north" in said
     assert "…" not in said
+    assert "desired" in said
     assert "held" not in said
 
 
-def test_a_column_with_something_in_it_is_shown(narrow: pytest.CaptureFixture[str]) -> None:
+def test_a_column_with_something_in_it_is_shown(shown: Callable[..., str]) -> None:
     """The twin: one pin that differs is enough."""
-    rows = [("a/b", "1", "0", "manual", "anna", held, "-", "-") for held in ("-", "for 3 s")]
-    table(COLUMNS, rows, SELDOM)
-    said = narrow.readouterr().out
+    said = shown(COLUMNS, [("a/b", "1", "0", "manual", "anna", one, "-", "-") for one in ("-", "for 3 s")], SELDOM)
     assert "differs" in said
     assert "for 3 s" in said
+
+
+def test_a_pin_that_the_hub_cannot_see_is_not_said_to_be_online() -> None:
+    """The device was online when the broker went away; what it is now nobody knows."""
+    seen = {"declared": True, "status": "online", "status_since_s": 0, "believed": None, "reported": {"value": 1}}
+    assert note({**seen, "current": True}) == ""
+    assert note({**seen, "current": False}) == "the hub does not hear the broker: last known"
