@@ -55,12 +55,11 @@ class _Listed(msgspec.Struct):
 _LISTED = msgspec.json.Decoder(list[_Listed])
 
 
-def active_alerts(body: bytes, received_s: float, sender: str) -> list[Active]:
+def active_alerts(body: bytes, sender: str) -> list[Active]:
     """Return the alerts in a list of active ones.
 
     Args:
         body: the answer to GET .../api/v2/alerts.
-        received_s: seconds since 1970, as in `decode`.
         sender: who is said to have sent those that nobody posted.
 
     Raises:
@@ -69,7 +68,7 @@ def active_alerts(body: bytes, received_s: float, sender: str) -> list[Active]:
     Source: Prometheus Alertmanager, api/v2/openapi.yaml (gettableAlerts); Grafana answers the same.
     """
     try:
-        return [_active(one, received_s, sender) for one in _LISTED.decode(body)]
+        return [_active(one, sender) for one in _LISTED.decode(body)]
     except (ValueError, RecursionError) as error:
         raise ContractError("alerts", body[:60], f"is not a list of active alerts ({error})", "json") from None
 
@@ -83,12 +82,12 @@ def made_by(sender: str, generator_url: str) -> bool:
     return dialect == "alertmanager" or (dialect == "grafana" and generator_url.startswith(rest.split(" ")[0] + "/"))
 
 
-def _active(one: _Listed, received_s: float, sender: str) -> Active:
+def _active(one: _Listed, sender: str) -> Active:
     # Grafana strips the names that begin with two underscores from what it posts.
     labels = {name: value for name, value in one.labels.items() if not name.startswith("__")}
     alert = RawAlert(FIRING, one.startsAt, None, one.annotations, one.fingerprint)
     return Active(
-        notification_of(alert, labels, received_s, sender),
+        notification_of(alert, labels, sender),
         one.generatorURL,
         one.status.state != _SUPPRESSED,
         tuple(receiver.name for receiver in one.receivers or ()),

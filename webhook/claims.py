@@ -271,9 +271,9 @@ class Claims:
     def _note(self, notification: Notification, now_s: float, sheet: Sheet, touched: dict[Pin, str]) -> Result:
         """Apply one notification and add the pins whose claims changed to `touched` (pin -> cause)."""
         known = sheet.known(notification.fingerprint)
-        # A start in our future is of a clock that has been set back since: it orders nothing any more, and must not
-        # make the end of an alert stale.
-        outcome = judge(known if known and known[0] <= now_s else None, notification)
+        # A start in our future (of a clock that is ahead, or has been set back since) must not make the end of an alert
+        # stale, nor its next episode. Of its own episode it is still the one.
+        outcome = judge(known if known and known[0] <= max(now_s, notification.starts_at) else None, notification)
         reason, slot = notification.reason, ALERT
         targets: list[Target] = []
         if outcome in (CLAIMED, RENEWED, WITHDRAWN, UNKNOWN):
@@ -304,6 +304,7 @@ class Claims:
     ) -> None:
         """Make the alert's claims what the notification says: a claim per target, wishes for safe values, or none."""
         owner = notification.fingerprint
+        since_s = min(notification.starts_at, now_s)
         cause = f"{notification.name}: {outcome}"
         wanted = {(target.device, target.pin): target.value for target in targets if outcome != WITHDRAWN}
         for pin in sheet.pins_of(owner):
@@ -313,10 +314,10 @@ class Claims:
         for pin, value in wanted.items():
             touched[pin] = cause
             if outcome == UNKNOWN:
-                claim = Claim(*pin, owner, None, UNKNOWN, notification.name, notification.starts_at, None)
+                claim = Claim(*pin, owner, None, UNKNOWN, notification.name, since_s, None)
             else:
                 until_s = now_s + self._claim_ttl_s
-                claim = Claim(*pin, owner, value, slot, notification.name, notification.starts_at, until_s)
+                claim = Claim(*pin, owner, value, slot, notification.name, since_s, until_s)
             sheet.put(claim)
 
     def _on(self, pins: Iterable[Pin]) -> dict[Pin, list[Claim]]:

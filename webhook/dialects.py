@@ -116,7 +116,7 @@ def decode(body: bytes, received_s: float, legacy_actuate: str = "") -> Body:
 
     Args:
         body: the request's body, JSON.
-        received_s: seconds since 1970. No episode begins later; a legacy body, which has no start, begins one then.
+        received_s: seconds since 1970; a legacy body, which has no start, begins an episode then.
         legacy_actuate: the targets of a legacy body without a tag `actuate`, "" for none.
 
     Raises:
@@ -137,7 +137,7 @@ def decode(body: bytes, received_s: float, legacy_actuate: str = "") -> Body:
             raise ContractError("alerts", len(root.alerts or ()), f"are more than {_MOST_ALERTS}", "alerts")
         dialect = "alertmanager" if version == "4" else "grafana"
         sender = sender_of(dialect, root.externalURL, root.orgId)
-        return Body(dialect, list(_each(root.alerts or (), received_s, sender)), root.truncatedAlerts or 0)
+        return Body(dialect, list(_each(root.alerts or (), sender)), root.truncatedAlerts or 0)
     if root.state:
         return Body("legacy", [_legacy(root, root.state, received_s, legacy_actuate)])
     raise ContractError("body", body[:60], "has neither alerts nor a state", "dialect")
@@ -153,17 +153,17 @@ def sender_of(dialect: str, external_url: object, org: object = None) -> str:
     return f"{dialect} {external_url.rstrip('/')}" + (f" {org}" if isinstance(org, int) else "")
 
 
-def _each(alerts: Iterable[msgspec.Raw], received_s: float, sender: str) -> Iterator[Notification]:
+def _each(alerts: Iterable[msgspec.Raw], sender: str) -> Iterator[Notification]:
     for index, raw in enumerate(alerts):
         try:
             alert = _ALERT.decode(raw)
             labels = {name: value for name, value in (alert.labels or {}).items() if value is not None}
-            yield notification_of(alert, labels, received_s, sender)
+            yield notification_of(alert, labels, sender)
         except (ValueError, RecursionError) as error:  # one bad alert must not lose the others
             yield Notification("", 0.0, IGNORED, "", {}, {}, f"alerts[{index}]: {error}")
 
 
-def notification_of(alert: RawAlert, labels: dict[str, str], received_s: float, sender: str) -> Notification:
+def notification_of(alert: RawAlert, labels: dict[str, str], sender: str) -> Notification:
     """Return what `alert` notifies of, with the labels that count.
 
     Raises:
@@ -186,21 +186,19 @@ def notification_of(alert: RawAlert, labels: dict[str, str], received_s: float, 
     fingerprint = alert.fingerprint or ""
     if not 0 < len(fingerprint) <= _MAX_FINGERPRINT_CHARS:
         fingerprint = _derived(labels)
-    return Notification(
-        fingerprint, _began(alert.startsAt, received_s), status, name, labels, annotations, reason, sender
-    )
+    return Notification(fingerprint, _began(alert.startsAt), status, name, labels, annotations, reason, sender)
 
 
-def _began(text: str, received_s: float) -> float:
+def _began(text: str) -> float:
     """Return the start of an episode, seconds since 1970, in whole milliseconds.
 
-    The list of active alerts has no more, and must name the same episode as the notifications do. One that began in
-    the future (the sender's clock is ahead) would make every later one stale.
+    The list of active alerts has no more, and must name the same episode as the notifications do. One that begins in
+    the future (the sender's clock is ahead) is not cut to now: then it would be another one with each notification.
     """
     began = datetime.fromisoformat(text)
     if began.tzinfo is None:
         began = began.replace(tzinfo=UTC)
-    return min(began.replace(microsecond=began.microsecond // 1000 * 1000).timestamp(), received_s)
+    return began.replace(microsecond=began.microsecond // 1000 * 1000).timestamp()
 
 
 def _legacy(root: _Root, state: str, received_s: float, legacy_actuate: str) -> Notification:

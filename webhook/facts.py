@@ -67,7 +67,7 @@ class Facts:
                 "labels": json.loads(row["labels"]),
                 "annotations": json.loads(row["annotations"]),
                 "starts_at": row["starts_at"],
-                "since_s": row["starts_at"],
+                "since_s": min(row["starts_at"], row["seen_s"]),
                 "seen_s": row["seen_s"],
                 "status": "expired" if row["outcome"] == "expired" else row["status"],
                 "targets": json.loads(row["targets"]),

@@ -93,7 +93,7 @@ class Readback:
         asked_s = time.time()
         failure, outcome = "", "ok"
         try:
-            listed = active_alerts(self._fetch(), asked_s, self._source.name)
+            listed = active_alerts(self._fetch(), self._source.name)
             may_end = self._clock() >= self._trusted_from_s
             self._sender.carry_out(lambda: self._follower.follow(listed, asked_s, time.time(), may_end))
         except _CredentialsError as error:

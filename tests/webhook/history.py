@@ -122,7 +122,7 @@ class History:
         webhook = self.world.webhook
         if webhook:
             webhook.boundary.fuse = None  # what a half-followed list says is said again by the next one
-            listed = active_alerts(self.truth.listed(), self.now, "grafana http://grafana:3000")
+            listed = active_alerts(self.truth.listed(), "grafana http://grafana:3000")
             webhook.publisher.carry_out(lambda: webhook.follower.follow(listed, self.now, self.now))
             self.model.read([one.notification for one in listed], self.now)
         self._happened()

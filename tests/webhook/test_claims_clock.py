@@ -1,6 +1,9 @@
 """Claims when the wall clock is wrong, or is set: a pin is neither kept on nor kept off by it."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 from tests.webhook.desk import CLAIM_TTL_S, NOW_S, PIN, Desk, notice, outcome
 from webhook.arbiter import PERSON, Claim
@@ -11,11 +14,27 @@ from webhook.dialects import FIRING, RESOLVED
 
 
 def test_a_clock_that_is_set_back_does_not_keep_a_pin_on(desk: Desk) -> None:
-    """The end of the alert counts, though its start lies in what is now the future (dialects cut it to the receipt)."""
+    """The end of the alert counts, though its start lies in what is now the future."""
     desk.claims.notify([notice(starts_at=NOW_S)], NOW_S)
     back_s = NOW_S - 3600
     assert outcome(desk, notice(RESOLVED, back_s), back_s) == "withdrawn"
     assert desk.value() is None
+
+
+@pytest.mark.parametrize("words", [(FIRING, RESOLVED, FIRING), (RESOLVED, FIRING), (FIRING, RESOLVED, RESOLVED)])
+def test_a_sender_whose_clock_is_ahead_is_heard_as_any_other(desk: Desk, words: Sequence[str]) -> None:
+    """Within an episode "resolved" wins, also over what a replica says later and while the start is still to come."""
+    said = [outcome(desk, notice(word, NOW_S + 60), NOW_S + after_s) for after_s, word in enumerate(words)]
+    assert "claimed" not in said[1:]
+    assert desk.value() is None
+
+
+def test_the_next_episode_of_a_sender_whose_clock_is_ahead_counts(desk: Desk) -> None:
+    """It begins later by the same clock; and when that was put right meanwhile, it begins earlier."""
+    for began_s, after_s in ((60, 1), (80, 20), (25, 25)):
+        assert outcome(desk, notice(FIRING, NOW_S + began_s), NOW_S + after_s) == "claimed"
+        assert desk.claims.of(PIN)[0].since_s == NOW_S + after_s
+        assert outcome(desk, notice(RESOLVED, NOW_S + began_s), NOW_S + after_s) == "withdrawn"
 
 
 def test_an_alert_of_a_clock_that_was_ahead_does_not_silence_the_next(desk: Desk) -> None:

@@ -130,6 +130,6 @@ def test_what_a_list_of_active_alerts_does_is_counted(world: World) -> None:
         world.advance(1)
         now_s = world.clock.time()
         follower = world.webhook.follower
-        alerts = active_alerts(json.dumps(body).encode(), now_s, "grafana http://grafana:3000")
+        alerts = active_alerts(json.dumps(body).encode(), "grafana http://grafana:3000")
         follower.follow(alerts, now_s, now_s, True)
     assert (asserted.by(), ended.by()) == (1, 1)

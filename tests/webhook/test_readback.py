@@ -247,7 +247,7 @@ def test_a_read_asserts_a_claim_again_before_it_ends(bench: Bench) -> None:
 
 
 def _listed(bench: Bench) -> list[Active]:
-    return active_alerts(bench.grafana.listed(), time.time(), "grafana x")
+    return active_alerts(bench.grafana.listed(), "grafana x")
 
 
 _WRONG = [

@@ -88,10 +88,10 @@ class Wanted:
         self.runs: dict[Pin, Run] = {pin: Run() for pin in {ask.pin for ask in asks.values()}}
 
     def hear(self, one: Notification, now: float) -> None:
-        """Take in a word: the newest episode counts, and in it the strongest; a start in the future orders nothing."""
+        """Take in a word: the newest episode counts, and in it the strongest; a start in the future hides no other."""
         before = self.heard.get(one.fingerprint)
         new = (one.starts_at, _WORDS[one.status])
-        if before and before.began <= now:
+        if before and before.began <= max(now, one.starts_at):
             if new < (before.began, before.word):
                 return
             if new == (before.began, before.word) and new[1]:
