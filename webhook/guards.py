@@ -11,6 +11,7 @@ neighbours. `max_on_s` and `exclusive_with` protect from damage: nothing passes
 those.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -66,20 +67,42 @@ class Quiet:
 
     def until_s(self, now_s: float) -> float | None:
         """Return when the quiet hours around `now_s` end (seconds since 1970), None outside of them."""
-        here = datetime.fromtimestamp(now_s, self.zone)
-        clock = here.time()
-        inside = self.begins <= clock < self.ends if self.begins < self.ends else not self.ends <= clock < self.begins
-        return self._next(self.ends, here) if inside else None
+        return self._turn_s(now_s) if self._include(now_s) else None
 
     def begins_s(self, now_s: float) -> float:
         """Return when the next quiet hours begin, seconds since 1970."""
-        return self._next(self.begins, datetime.fromtimestamp(now_s, self.zone))
+        return self._turn_s(self._turn_s(now_s) if self._include(now_s) else now_s)
 
-    def _next(self, clock: time, here: datetime) -> float:
-        day = here.date() if here.time() < clock else here.date() + timedelta(days=1)
-        # On the day when clocks are set back a time of day comes twice: the one that is still ahead.
-        twice = (datetime.combine(day, clock.replace(fold=fold), self.zone).timestamp() for fold in (0, 1))
-        return next((at_s for at_s in twice if at_s > here.timestamp()), here.timestamp() + HOUR_S)
+    def _include(self, at_s: float) -> bool:
+        clock = datetime.fromtimestamp(at_s, self.zone).time()
+        return self.begins <= clock < self.ends if self.begins < self.ends else not self.ends <= clock < self.begins
+
+    def _turn_s(self, now_s: float) -> float:
+        """Return when the quiet hours around `now_s` end, or the next begin.
+
+        In a night in which clocks are changed a time of day comes twice or never: then the change may be that moment.
+        """
+        today, inside = datetime.fromtimestamp(now_s, self.zone).date(), self._include(now_s)
+        turns_s = [
+            datetime.combine(today + timedelta(days), clock.replace(fold=fold), self.zone).timestamp()
+            for days in range(3)
+            for clock in (self.begins, self.ends)
+            for fold in (0, 1)
+        ]
+        turns_s.append(self._change_s(now_s, now_s + 2 * 86400))
+        return min((at_s for at_s in turns_s if at_s > now_s and self._include(at_s) != inside), default=now_s + HOUR_S)
+
+    def _change_s(self, from_s: float, to_s: float) -> float:
+        """Return the second in which clocks are changed between two moments, the second one when they are not."""
+        before = datetime.fromtimestamp(from_s, self.zone).utcoffset()
+        if datetime.fromtimestamp(to_s, self.zone).utcoffset() == before:
+            return to_s
+        least, most = math.floor(from_s), math.ceil(to_s)
+        while most - least > 1:
+            half = (least + most) // 2
+            same = datetime.fromtimestamp(half, self.zone).utcoffset() == before
+            least, most = (half, most) if same else (least, half)
+        return most
 
 
 @dataclass(frozen=True, slots=True)

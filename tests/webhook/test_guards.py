@@ -116,15 +116,42 @@ def test_quiet_hours_are_hours_of_their_zone(now: str, ends: str | None) -> None
     assert NIGHT.until_s(at(now)) == (at(ends) if ends else None)
 
 
-@given(st.floats(1_700_000_000, 1_900_000_000), st.times(), st.times())
-def test_quiet_hours_always_end_later_than_now(now_s: float, begins: time, ends: time) -> None:
-    """Within 25 hours, also where a time of day comes twice or never: no guard waits in the past."""
+CHANGES = (at("2026-03-29T03:00:00"), at("2026-10-25T02:00:00") + 3600)
+
+
+@given(
+    st.floats(1_700_000_000, 1_900_000_000)
+    | st.builds(float.__add__, st.sampled_from(CHANGES), st.floats(-90_000, 90_000)),
+    st.times(),
+    st.times(),
+)
+def test_quiet_hours_turn_when_the_clock_says_so(now_s: float, begins: time, ends: time) -> None:
+    """Neither later nor earlier, also in the nights in which a time of day comes twice or never."""
     if begins == ends:
         return
     quiet = Quiet(begins.replace(fold=0), ends.replace(fold=0), ZoneInfo("Europe/Madrid"))
     until_s = quiet.until_s(now_s)
-    assert until_s is None or now_s <= until_s <= now_s + 25 * 3600 + 1
-    assert now_s <= quiet.begins_s(now_s) <= now_s + 25 * 3600 + 1
+    turn_s = quiet.begins_s(now_s) if until_s is None else until_s
+    inside = [quiet.until_s(now_s + (turn_s - now_s) * part / 100) is not None for part in range(100)]
+    assert now_s < turn_s <= now_s + 49 * 3600
+    assert inside == [until_s is not None] * 100
+    assert (quiet.until_s(turn_s) is None) == inside[0]
+
+
+@pytest.mark.parametrize(
+    ("span", "now", "turns"),
+    [
+        ((time(2, 30), time(7)), "2026-03-29T01:00:00", "2026-03-29T03:00:00"),  # 02:30 never comes: 03:00 does
+        ((time(22), time(2, 30)), "2026-03-29T01:00:00", "2026-03-29T03:00:00"),
+        ((time(22), time(2, 30)), "2026-10-24T21:00:00", "2026-10-24T22:00:00"),
+    ],
+)
+def test_a_pin_goes_off_when_quiet_hours_begin_in_an_hour_that_is_left_out(
+    span: tuple[time, time], now: str, turns: str
+) -> None:
+    """Not half an hour later, and what waits is let go when they end."""
+    quiet = Quiet(*span, ZoneInfo("Europe/Madrid"))
+    assert (quiet.until_s(at(now)) or quiet.begins_s(at(now))) == at(turns)
 
 
 def test_in_quiet_hours_a_pin_is_off_when_it_may_be() -> None:
