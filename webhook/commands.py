@@ -170,6 +170,11 @@ class Commands:
             return not command.dry_run  # the log does not reach as far
         return last["value"] is not None or last["reported_s"] is None
 
+    def ended_s(self, pin: Pin) -> float | None:
+        """Return when the device reported the end of what was sent last, seconds since 1970; None: it did not."""
+        last = self._last_sent(pin)
+        return last["reported_s"] if last and last["value"] is None else None
+
     def held(self, pin: Pin, wish: Wish, cause: str, guard: str, now_s: float) -> None:
         """Write into the log that a guard holds a wish back, within `together`."""
         self._log(pin, wish, f"{cause}; held by {guard}", 0, now_s, guard, self._dry_run(pin))

@@ -195,8 +195,7 @@ class Checks:
         """Note that a command of somebody else, to other firmware, is as a hand at the button once nobody knows it."""
         for pin, unaware in self._intruded.items():
             unaware.add(who)
-            if len(unaware) == 2 or (who == "webhook" and self._world.dry_run):
-                # in dry-run what the broker knows of others is left alone
+            if len(unaware) == 2:
                 self._by_hand.setdefault(pin, False)
 
     def _follow(self, pin: Pin) -> None:

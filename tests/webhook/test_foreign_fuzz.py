@@ -1,6 +1,7 @@
 """Whatever a device of other firmware says, its twin answers in our contract or refuses, and still does its work."""
 
 import json
+import math
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def test_a_fault_in_one_look_does_not_end_the_looking(monkeypatch: pytest.Monkey
         return []
 
     monkeypatch.setattr(Twin, "tick", failing_once)
-    bridge = Bridge(MqttSettings(mqtt_port=free_port()), TOPICS, DEVICES, lambda _pin: False, Quarantine("test"))
+    bridge = Bridge(MqttSettings(mqtt_port=free_port()), TOPICS, DEVICES, lambda _pin: -math.inf, Quarantine("test"))
     bridge.start()
     try:
         until(lambda: len(looks) > len(DEVICES), 5, "it looks again")
@@ -66,7 +67,7 @@ def test_a_fault_with_one_device_does_not_keep_on_what_others_hold(monkeypatch: 
         return []
 
     monkeypatch.setattr(Twin, "tick", failing)
-    bridge = Bridge(MqttSettings(mqtt_port=free_port()), TOPICS, DEVICES, lambda _pin: False, Quarantine("test"))
+    bridge = Bridge(MqttSettings(mqtt_port=free_port()), TOPICS, DEVICES, lambda _pin: -math.inf, Quarantine("test"))
     with pytest.raises(KeyError):
         bridge.tick()
     assert seen == list(DEVICES)[1:]

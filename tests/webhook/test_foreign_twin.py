@@ -1,6 +1,7 @@
 """A twin: leases, order, safe values and honest states for a firmware that knows none of them."""
 
 import json
+import math
 
 import pytest
 
@@ -24,8 +25,8 @@ class Stage:
         self.seq = 0
         self.begin()
 
-    def begin(self, engaged: bool = False) -> None:
-        self.twin = Twin(self.declared, Topics(), ["p"] if engaged else [])
+    def begin(self, ended_s: float = -math.inf) -> None:
+        self.twin = Twin(self.declared, Topics(), {"p": ended_s})
 
     def ask(self, value: float | None, ttl_s: int = 300, seq: int = 0, retained: bool = False) -> list[Message]:
         self.seq = seq or self.seq + 1
@@ -184,6 +185,17 @@ def test_an_off_of_before_that_is_reported_late_does_not_hide_that_the_pin_is_on
     assert OFF in stage.twin.heard(STATE, b"ON", False)
 
 
+@pytest.mark.parametrize(("ago_s", "sent"), [(29, [OFF]), (31, [])])
+def test_an_on_of_before_that_is_reported_to_a_new_process_is_ended(
+    stage: Stage, ago_s: float, sent: list[Message]
+) -> None:
+    """The end was reported by a late "off", just before the restart; later it is a hand's."""
+    stage.begin(ended_s=1000 - ago_s)
+    stage.twin.tick(1000)
+    stage.there()
+    assert [one for one in stage.twin.heard(STATE, b"ON", False) if one == OFF] == sent
+
+
 def test_a_pin_that_still_stands_is_not_ended_by_a_late_report(stage: Stage) -> None:
     """The webhook is about to say that its retained command holds: no blip in between."""
     stage.there()
@@ -194,7 +206,7 @@ def test_a_pin_that_still_stands_is_not_ended_by_a_late_report(stage: Stage) -> 
 
 def test_a_release_that_was_never_seen_outlives_the_process(stage: Stage) -> None:
     """The database knows it: the device comes back on, and is not taken for somebody's lamp."""
-    stage.begin(engaged=True)
+    stage.begin(ended_s=math.inf)
     stage.there()
     assert stage.says("ON") == (1, 0, "command")
     assert stage.ask(None) == [OFF]
@@ -216,6 +228,17 @@ def test_a_retained_command_switches_nothing_and_keeps_the_pin(stage: Stage) -> 
     assert stage.ask(1, retained=True) == []
     assert stage.twin.settle() == []
     assert stage.ask(1) == [ON]
+
+
+def test_a_retained_command_ends_with_its_lease_though_its_webhook_is_never_heard(stage: Stage) -> None:
+    """The twin started anew, and only its own connection stands: the relay must not stay on for ever."""
+    stage.there()
+    stage.ask(1, ttl_s=60, retained=True)
+    stage.now_s = 30
+    stage.ask(1, ttl_s=60, retained=True)  # again, with another new connection
+    assert stage.twin.tick(59.9) == []
+    assert stage.twin.tick(60) == [OFF]
+    assert stage.says("OFF") == (0, 0, "expired")
 
 
 def test_an_older_command_is_ignored(stage: Stage) -> None:
@@ -268,7 +291,7 @@ def test_what_is_retained_does_not_say_that_the_device_is_there(stage: Stage) ->
 
 def test_a_retained_report_does_not_say_that_a_command_has_ended(stage: Stage) -> None:
     """The device was switched on and lost its link before it said so: what the broker keeps of it is older."""
-    stage.begin(engaged=True)
+    stage.begin(ended_s=math.inf)
     stage.says("OFF", retained=True)
     assert OFF in stage.twin.settle()
     assert OFF in stage.there()

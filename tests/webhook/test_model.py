@@ -22,9 +22,6 @@ from tests.webhook.plans import PLANS, Plan
 from tests.webhook.world import Clock, simulated
 
 _ANY = st.integers(0, 20)
-# A report of other firmware comes within this, unless it is lost: a report of before that comes in a new process, in
-# or out of dry-run, cannot be told from one of now, and is compared with nothing.
-REPORTED_S = 40
 
 
 class Machine(RuleBasedStateMachine):
@@ -131,8 +128,6 @@ class Machine(RuleBasedStateMachine):
 
     @rule(dry_run=st.booleans())
     def rehearse(self, dry_run: bool) -> None:
-        if self.history.plan.foreign:
-            self.history.wait(REPORTED_S)
         self.history.rehearse(dry_run)
 
     @rule(step_s=st.sampled_from([-86400, -3600, -50, 50, 3600]))

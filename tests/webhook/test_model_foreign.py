@@ -237,3 +237,47 @@ def test_an_old_report_that_comes_late_does_not_pass_for_the_end(begin: Begin, a
     one.end("cold", at_once=True)
     one.wait(60)
     assert level(one) == 0
+
+
+def test_an_old_report_does_not_pass_for_the_end_in_a_new_process_either(begin: Begin) -> None:
+    """A hand had switched it off; the command for off was lost; the webhook restarts before "on" is reported."""
+    one = begin(ZIGBEE)
+    one.wait(LONG_S)
+    one.fire("cold", at_once=True)
+    one.wait(30)
+    one.press(ZIGBEE.name, on=False)
+    one.rehearse(False)  # a new process: it sends "on" again
+    one.wait(1)
+    one.rehearse(True)  # takes that back, and sends nothing again
+    one.line("lost", bridge=True)
+    for _ in range(4):
+        one.wait(1)
+    assert one.world.webhook is not None
+    assert not one.world.webhook.commands.may_hold(ZIGBEE.pins[0])  # that was the hand's "off"
+    assert level(one) == 1
+    one.end("cold", at_once=True)
+    one.rehearse(False)
+    one.wait(LONG_S)
+    assert level(one) == 0
+
+
+@every
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_retained_command_ends_with_its_lease_when_nobody_renews_it(begin: Begin, plan: Plan, dry_run: bool) -> None:
+    """The webhook restarted and only its bridge connects; or it is in dry-run, where a stranger's is left alone."""
+    one = begin(plan)
+    one.wait(LONG_S)
+    if dry_run:
+        one.rehearse(True)
+        one.wait(LONG_S)
+        one.intrude(plan.pins[0], 1)
+    else:
+        one.fire("cold", at_once=True)
+    one.wait(10)
+    assert level(one) == 1
+    one.stop("webhook")
+    one.world.start()
+    if not dry_run:
+        one.stop("session")
+    one.wait(75)
+    assert level(one) == 0

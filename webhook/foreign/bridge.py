@@ -36,7 +36,8 @@ class Bridge:
     """Runs the twins of one set of devices.
 
     Args:
-        engaged: tells whether a command may still hold a (device, pin), from before.
+        ended_s: returns when the end of what an earlier process commanded at a (device, pin) was reported, in seconds
+            of the monotonic clock; inf: it may still hold the pin; -inf: nothing was commanded.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Bridge:
         settings: MqttSettings,
         topics: Topics,
         devices: Mapping[str, Device],
-        engaged: Callable[[Pin], bool],
+        ended_s: Callable[[Pin], float],
         quarantine: Quarantine,
     ) -> None:
         self.devices = devices
@@ -53,7 +54,7 @@ class Bridge:
         self._log = logs.get("foreign")
         self._lock = threading.Lock()
         self._twins = {
-            name: Twin(device, topics, [pin for pin in device.pins if engaged((name, pin))])
+            name: Twin(device, topics, {pin: ended_s((name, pin)) for pin in device.pins})
             for name, device in devices.items()
         }
         # Several devices may share a topic: a custom one may read what a gateway says of all.
@@ -199,7 +200,7 @@ class Bridges:
                 self._settings,
                 self._topics,
                 devices,
-                lambda pin: pin in inherited or self._engaged(pin),
+                lambda pin: math.inf if pin in inherited else self._ended_s(pin),
                 self.quarantine,
             )
             if devices
@@ -227,6 +228,14 @@ class Bridges:
         """Tell whether a command that was sent may still hold the pin; what was only rehearsed holds nothing."""
         with self._database.lock:
             return self._commands.may_hold(pin)
+
+    def _ended_s(self, pin: Pin) -> float:
+        if self._engaged(pin):
+            return math.inf
+        with self._database.lock:
+            ended_s = self._commands.ended_s(pin)
+        ago_s = time.time() - ended_s if ended_s is not None else math.inf
+        return time.monotonic() - (ago_s if ago_s >= 0 else math.inf)  # a clock that was set back tells nothing
 
     def held(self, pin: Pin) -> str:
         """Say why nothing is sent to the pin for a while, "" when it is."""

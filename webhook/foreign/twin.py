@@ -13,7 +13,7 @@ What a state says (`why`):
 """
 
 import math
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from contract.commands import COMMAND, EXPIRED, LOCAL, RELEASED, Command, State, decode_command
@@ -35,7 +35,7 @@ class _Held:
 
     Attributes:
         command: the one that stands.
-        until_s: when its lease ends, in the seconds of the caller's clock.
+        until_s: when its lease ends, in the seconds of the caller's clock; inf without one.
         engaged: a command of ours may still hold it: only a report of the safe value after its end says otherwise.
         reported: what the device said last; None: nothing since the connection stands.
         followed: the greatest seq that the device is known to have followed.
@@ -48,7 +48,7 @@ class _Held:
 
     engaged: bool
     command: Command | None = None
-    until_s: float = 0.0
+    until_s: float = math.inf
     reported: float | None = None
     followed: int = 0
     expired: bool = False
@@ -62,19 +62,22 @@ class Twin:
     """Stands in for one device.
 
     Args:
-        engaged: the pins that a command of ours may still hold, from before this process.
+        ended_s: pin -> when the end of what an earlier process commanded was reported, in the seconds of the caller's
+            clock; inf: it may still hold the pin; -inf, or missing: nothing was commanded.
 
     Attributes:
         online: whether the device is there, or thought to be.
     """
 
-    def __init__(self, device: Device, topics: Topics, engaged: Iterable[str] = ()) -> None:
+    def __init__(self, device: Device, topics: Topics, ended_s: Mapping[str, float] = {}) -> None:
         self.device = device
         self.online = device.firmware.presumed_online
         self._topics = topics
         self._now_s = -math.inf
-        held = set(engaged)
-        self._pins = {name: _Held(name in held) for name in device.pins}
+        before = {name: ended_s.get(name, -math.inf) for name in device.pins}
+        self._pins = {
+            name: _Held(at_s == math.inf, freed_s=at_s, ended=at_s < math.inf) for name, at_s in before.items()
+        }
 
     def forget(self, lost: Container[str] = ()) -> None:
         """Forget what the device reported: the connection is new, and it may have changed meanwhile.
@@ -111,7 +114,8 @@ class Twin:
     def asked(self, pin: str, payload: bytes, retained: bool, now_s: float) -> list[Message]:
         """Take a message on the pin's `set`.
 
-        A retained one switches nothing: nobody knows how old it is, and the webhook sends what still holds.
+        A retained one switches nothing: nobody knows how old it is, and the webhook sends what still holds. But nothing
+        lasts longer than its lease would from now on.
 
         Raises:
             ContractError: the payload is no command.
@@ -123,8 +127,9 @@ class Twin:
         command = decode_command(payload)
         held.asked = True
         if retained:
-            held.engaged = held.engaged or command is not None
             held.ended = False
+            if command is not None:
+                held.engaged, held.until_s = True, min(held.until_s, now_s + command.ttl_s)
             return []
         if command is None:
             return self._release(pin, held, expired=False)
@@ -158,12 +163,12 @@ class Twin:
         return [
             message
             for pin, held in self._pins.items()
-            if held.command and now_s >= held.until_s
+            if now_s >= held.until_s
             for message in self._release(pin, held, expired=True)
         ]
 
     def _release(self, pin: str, held: _Held, *, expired: bool) -> list[Message]:
-        held.command, held.expired, held.ended = None, expired, True
+        held.command, held.until_s, held.expired, held.ended = None, math.inf, expired, True
         if not held.engaged:
             return self._state(pin)
         safe = self.device.pins[pin].safe
