@@ -164,7 +164,7 @@ class Reconciler:
         if time.monotonic() >= self._next_prune:
             self._next_prune = time.monotonic() + _PRUNE_S
             self._sender.carry_out(lambda: self._claims.prune(now_s))
-        if self._connected():
+        if self.adopted and self._connected():  # not before: another webhook may be at work here (`sole`)
             self._answer_infos(now_s)
             self._reissue(self._due(now_s), now_s, publisher.RENEWED)
         self._look(now_s)

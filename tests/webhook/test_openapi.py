@@ -74,6 +74,8 @@ def test_answers_hold_what_the_document_says_and_nothing_else(webhook: Any, clie
         webhook.alert("too-bright", "lights/red=1", summary="x")
     webhook.alert("gone", "lights/green=1")
     webhook.alert("gone", "lights/green=1", "resolved")
+    webhook.alert("lost", "lights/green=1")
+    webhook.alert("lost", "lights/green=1", "resolved", grafana_state_reason="MissingSeries")
     client.publish("pinloop/lights/status", "online", retain=True)
     client.publish("pinloop/lights/info", INFO, retain=True)
     until(lambda: webhook.call("GET", "/pins/lights/red")[0] == 200)

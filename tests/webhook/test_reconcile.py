@@ -17,7 +17,7 @@ from webhook.claims import Claims
 from webhook.commands import Commands
 from webhook.database import Database
 from webhook.observed import Observed
-from webhook.publisher import NEW, RENEWED
+from webhook.publisher import NEW, RECONCILED, RENEWED
 from webhook.reconcile import Reconciler, renewals_per_tick
 
 
@@ -71,6 +71,26 @@ def test_no_lease_is_renewed_while_claims_cannot_be_ended(tmp_path: Path, monkey
     assert renewed == []
     watcher._tick()
     assert renewed == [RENEWED]
+    desk.database.close()
+
+
+def test_no_lease_is_renewed_before_the_broker_was_heard_out(tmp_path: Path) -> None:
+    """A second webhook with a copy of the database has found out by then that it is one; it has sent nothing."""
+    desk = open_desk(tmp_path / "claims.db")
+    desk.claims.notify([notice(starts_at=time.time())], time.time() - 250)
+    renewed: list[str] = []
+    sender: Any = SimpleNamespace(
+        acked=deque(), carry_out=lambda decide, reason=NEW: decide() and renewed.append(reason)
+    )
+    observed = Observed(Topics(), lambda _device: None)
+    watcher = Reconciler(desk.database, desk.claims, desk.commands, sender, observed, lambda: True, 30, 30)
+    watcher.connection_stands()
+    watcher.info_came("lights")
+    watcher._tick()
+    assert renewed == []
+    observed.last_retained_s -= 1  # nothing was retained for a while
+    watcher._tick()
+    assert renewed[0] == RECONCILED
     desk.database.close()
 
 

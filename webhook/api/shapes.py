@@ -18,6 +18,9 @@ __all__ = [
 ]
 
 Seconds = Annotated[float, Meta(description="Seconds since 1970.")]
+UntilSeconds = Annotated[
+    float | None, Meta(description="Seconds since 1970; null: no end, of a wish for the safe value.")
+]
 
 
 class Result(TypedDict):
@@ -71,7 +74,7 @@ class Claim(TypedDict):
     by: str
     fingerprint: Annotated[str, Meta(description="Of the alert; of a person's claim a fixed word.")]
     since_s: Seconds
-    until_s: Seconds
+    until_s: UntilSeconds
 
 
 class ClaimList(TypedDict):
@@ -87,7 +90,7 @@ class Desired(TypedDict):
     slot: str
     source: str
     since_s: Seconds
-    until_s: Seconds
+    until_s: UntilSeconds
 
 
 class Command(TypedDict):
