@@ -1,15 +1,17 @@
-"""Whether the listener answers, and how many dead letters it keeps: readings that could not be stored.
+"""Whether the listener answers and stores, and how many dead letters it keeps: readings that could not be stored.
 
-One thread asks its /metrics now and then. The listener's figure is of its file, so it falls when somebody replays or
-drops them.
+One thread asks its /metrics and /readyz now and then. The listener's figure is of its file, so it falls when somebody
+replays or drops them.
 """
 
+import json
 import re
 import threading
 
 import urllib3
 
 from hub.live import Picture
+from hub.words import STORING
 
 __all__ = ["Letters"]
 
@@ -52,7 +54,21 @@ class Letters:
         if answer.status != 200 or not found:
             return self._picture.link("listener", f"what answers at {self._url} is not the listener")
         self._picture.link("listener", None)
+        self._picture.link(STORING, self._not_storing())
         return self._picture.dead_letters_are(int(float(found[1])))
+
+    def _not_storing(self) -> str | None:
+        """Return what the listener says keeps readings from the store, None for nothing.
+
+        Its connection to the broker is left out: while that is away there is nothing to store.
+        """
+        try:
+            answer = self._pool.request("GET", self._url + "/readyz")
+            problems = json.loads(answer.data)["problems"] if answer.status == 503 else {}
+            told = [f"{check}: {problem}" for check, problem in problems.items() if check != "broker"]
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None  # it has just answered: the next look tells
+        return "; ".join(told) or None
 
     def _run(self) -> None:
         while not self._stopping.wait(_EVERY_S):

@@ -182,10 +182,16 @@ class Picture:
                 self.feed.add("alerts", {})
 
     def link(self, name: str, problem: str | None) -> None:
-        """Take the state of one of the hub's own connections ("broker", "webhook"); None: it stands."""
+        """Take the state of one of the hub's own connections ("broker", "webhook"); None: it stands.
+
+        A problem that is only told in other words goes on since it began.
+        """
         with self._lock:
-            if name not in self._links or self._links[name]["problem"] != problem:
-                self._links[name] = {"problem": problem, "since_s": self._clock()}
+            was = self._links.get(name)
+            if was is None or was["problem"] != problem:
+                goes_on = was is not None and was["problem"] and problem
+                since_s = was["since_s"] if was and goes_on else self._clock()
+                self._links[name] = {"problem": problem, "since_s": since_s}
                 self.feed.add("links", {name: self._links[name]})
 
     def dead_letters_are(self, count: int) -> None:

@@ -14,18 +14,20 @@ __all__ = ["Json", "alert_views", "device_view", "device_views", "notices", "pin
 Json = dict[str, Any]
 
 _NAMES = {"broker": "the broker", "webhook": "the webhook", "store": "the store", "listener": "the listener"}
+_SAYS = {words.STORING: "Readings are not being stored"}  # of the others: no connection
 _MEANS = {
     "broker": "Nothing below is current.",
     "webhook": "Who wants what is as of then, and pins cannot be switched from here.",
     "store": "Charts begin now.",
     "listener": "Nobody knows whether readings are stored.",
+    words.STORING: "They wait until that is mended.",
 }
 
 
 def notices(picture: Picture) -> list[Json]:
-    """Return what the hub itself is cut off from: name, problem, means, since_s."""
+    """Return what is wrong around the hub: says, means, problem, since_s."""
     return [
-        {"name": _NAMES[name], "means": _MEANS[name], **link}
+        {"says": _SAYS.get(name) or f"No connection from the hub to {_NAMES[name]}", "means": _MEANS[name], **link}
         for name, link in sorted(picture.links().items())
         if link["problem"]
     ]
@@ -53,7 +55,11 @@ def device_view(device: Json) -> Json:
         {"sensor": sensor, "text": words.number(reading["value"], reading["decimals"]), **reading}
         for sensor, reading in device["readings"].items()
     ]
-    return {**device, "facts": facts, "readings": readings}
+    status = device["status"]
+    if status == "unknown":
+        # Other firmware tells the listener, not the hub, whether it is there; its readings say it as well.
+        status = "readings, no status" if readings else "not heard of yet"
+    return {**device, "says": status, "facts": facts, "readings": readings}
 
 
 def _fact(info: Json, key: str, form: str) -> str:

@@ -5,7 +5,10 @@ from datetime import UTC, datetime
 
 from contract import commands
 
-__all__ = ["GUARDS", "WHY", "age", "decimals", "iso", "left", "number", "switch"]
+__all__ = ["GUARDS", "STORING", "WHY", "age", "decimals", "iso", "left", "number", "switch"]
+
+# The link of the picture that says whether readings are being stored; the others are connections of the hub.
+STORING = "storing"
 
 # Why a device set a pin, as the end of "reported ...".
 WHY = {

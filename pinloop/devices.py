@@ -80,6 +80,9 @@ def _limits(declared: dict[str, Any]) -> str:
 
 def _warn(links: dict[str, Any]) -> None:
     """Say on stderr what the hub itself is cut off from: the list may be old."""
+    from hub.words import STORING
+
     for name, link in links.items():
         if link["problem"]:
-            click.echo(f"The hub has no connection to the {name} ({ago(link['since_s'])}): {link['problem']}", err=True)
+            what = "Readings are not being stored" if name == STORING else f"The hub has no connection to the {name}"
+            click.echo(f"{what} ({ago(link['since_s'])}): {link['problem']}", err=True)

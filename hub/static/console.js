@@ -100,7 +100,18 @@ let chosen = JSON.parse(localStorage.getItem("charts") ?? "null");
 
 function shown() {
   const names = all(".reading").map((node) => node.dataset.reading);
-  return chosen ? names.filter((name) => chosen.includes(name)) : names.slice(0, SHOWN_AT_FIRST);
+  return chosen ? names.filter((name) => chosen.includes(name)) : firstOf(names);
+}
+
+// Until somebody chooses: one of each device before a second of any, and last what says how the device itself does.
+function firstOf(names) {
+  const before = {};
+  const place = (name) => {
+    const [device, sensor] = name.split("/");
+    if (/(^|_)(battery|linkquality|rssi|uptime)/.test(sensor)) return 1000;
+    return before[device] = (before[device] ?? 0) + 1;
+  };
+  return names.map((name) => [place(name), name]).sort((a, b) => a[0] - b[0]).slice(0, SHOWN_AT_FIRST).map(([, name]) => name);
 }
 
 async function loadChart(chart) {

@@ -225,3 +225,21 @@ def test_a_wish_that_a_guard_holds_back_says_why_and_counts_down(page: Any, hub:
     hub.call("DELETE", "/api/pins/pump/main")
     card.locator(".held").wait_for(state="detached")
     pump.client.close()
+
+
+def test_the_first_charts_are_of_different_devices(page: Any, hub: RunningHub, pot: Board) -> None:
+    """Not the four sensors that come first by name, and never a battery; without status a device is not "unknown"."""
+    attic = Board(hub.broker, "attic", {"sensors": {}, "pins": {}})
+    attic.send("status", "", retain=True)  # forgotten: from here on only its readings tell of it
+    for sensor in ("battery", "dew_point", "humidity", "pressure", "temperature"):
+        attic.send(f"reading/{sensor}", "20")
+    until(lambda: page.locator(".chart").count() == 4)
+    drawn = page.locator(".chart figcaption").all_text_contents()
+    assert (
+        {name for name in drawn if name.startswith(("pot/", "attic/battery"))}
+        == {name for name in drawn if name.startswith("pot/pot")}
+        != set()
+    )
+    until(lambda: text(page, "[data-device='attic'] .status") == "readings, no status")
+    assert "1 without status" in text(page, "#devices .count")
+    attic.client.close()

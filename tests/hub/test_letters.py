@@ -15,6 +15,7 @@ from hub.views import notices
 from listener.batch import Kept
 from listener.dead import DeadLetters
 from listener.dead_file import read, remove
+from service.health import Health
 from tests.support.ports import free_port
 
 
@@ -60,7 +61,8 @@ def test_a_listener_that_does_not_answer_is_told(listener: str) -> None:
     shown = picture()
     Letters(f"http://127.0.0.1:{free_port()}", shown).look()
     (notice,) = notices(shown)
-    assert (notice["name"], "does not answer" in notice["problem"]) == ("the listener", True)
+    assert notice["says"] == "No connection from the hub to the listener"
+    assert "does not answer" in notice["problem"]
     Letters(listener + "/elsewhere?name[]=nothing&x=", shown).look()
     assert "is not the listener" in notices(shown)[0]["problem"]
 
@@ -71,3 +73,49 @@ def test_without_an_address_nobody_is_asked() -> None:
     letters.start()
     letters.stop()
     assert notices(picture()) == []
+
+
+class FullListener:
+    """A listener as the hub asks it: its metrics, and what its checks say."""
+
+    def __init__(self) -> None:
+        self.problems: dict[str, str] = {}
+        self._health = Health("listener")
+        for check in ("store", "spool", "broker"):
+            self._health.add(check, lambda check=check: self.problems.get(check))  # type: ignore[misc]
+        self._server = make_server("127.0.0.1", 0, self._health.wsgi, handler_class=Quiet)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Answer no more."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def test_readings_that_are_not_stored_are_told_and_since_when() -> None:
+    """Else the console says "live" over a full disk; while the broker is away there is nothing to store."""
+    listener, clock = FullListener(), [1000.0]
+    shown = Picture(Feed(lambda: clock[0]), lambda: clock[0])
+    letters = Letters(listener.url, shown)
+    try:
+        letters.look()
+        assert notices(shown) == []
+        listener.problems = {"broker": "not connected"}
+        letters.look()
+        assert notices(shown) == []
+        listener.problems["store"] = "disk is full"
+        letters.look()
+        clock[0] = 1060.0
+        listener.problems["spool"] = "nothing is acknowledged"
+        letters.look()
+        (notice,) = notices(shown)
+        assert (notice["says"], notice["since_s"]) == ("Readings are not being stored", 1000.0)
+        assert notice["problem"] == "store: disk is full; spool: nothing is acknowledged"
+        listener.problems = {}
+        letters.look()
+        assert notices(shown) == []
+    finally:
+        listener.stop()
