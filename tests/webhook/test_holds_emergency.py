@@ -117,6 +117,7 @@ def test_an_emergency_is_not_hidden_behind_a_person(guarded: Make) -> None:
     assert pump.claims.hold(ana, pump.now_s) == []
     assert pump.value(MAIN) == 1
     assert forced(pump.fire("flood", THIRD, slot="safety"), MAIN) == [(0, True)]
+    assert pump.held(MAIN) == ("exclusive_with", None)
 
 
 def test_an_emergency_that_cannot_run_ends_nothing(guarded: Make) -> None:
