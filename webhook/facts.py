@@ -8,12 +8,14 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from contract.presence import OFFLINE
 from webhook.arbiter import PERSON, UNKNOWN, Claim
 from webhook.claims import Claims
 from webhook.commands import Commands, Pin, PinCommand, change_facts
 from webhook.database import Database
 from webhook.holds import Holds, Waiting
 from webhook.observed import Observed
+from webhook.ranges import refused
 from webhook.survey import drift_since_s
 from webhook.why import sentence
 
@@ -113,10 +115,21 @@ class Facts:
         after_s = max(0.0, last["reported_s"] - last["at_s"]) if last and last["reported_s"] else None
         person = bool(claims) and claims[0].owner == PERSON
         changed_s, cause = (command.changed_s if command else None), (last["reason"] if last else "")
-        facts["text"] = sentence(facts, person, changed_s, after_s, now_s, cause)
+        away, refusal = self._away(pin), self._refusal(pin, command)
+        facts["text"] = sentence(facts, person, changed_s, after_s, now_s, cause, away=away, refused=refusal)
         facts["claims"] = [self._claim(claim) for claim in claims]
         facts["changes"] = [change_facts(row) for row in changes]
         return facts
+
+    def _away(self, pin: Pin) -> str:
+        """Say that what the pin's device reported may be over, "" while the device is there or has reported nothing."""
+        if pin not in self._observed.reported or self._observed.online(pin[0]):
+            return ""
+        return f"the device is {self._observed.status.get(pin[0], OFFLINE)}: it may have changed that since"
+
+    def _refusal(self, pin: Pin, command: PinCommand | None) -> str:
+        declared = self._observed.pins.get(pin[0], {}).get(pin[1], {})
+        return refused(declared, command.value) if command and command.value is not None else ""
 
     def _waiting(self, pin: Pin) -> Waiting | None:
         return self._holds.of(pin) if self._holds else None

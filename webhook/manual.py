@@ -12,6 +12,7 @@ from contract.limits import MAX_BY_CHARS
 from contract.payloads import number, string
 from webhook.arbiter import MANUAL, PERSON, SAFETY, Claim
 from webhook.commands import Pin
+from webhook.ranges import refused
 
 __all__ = ["MAX_PERSON_CHARS", "decode_claim", "person", "seconds_of"]
 
@@ -62,9 +63,8 @@ def decode_claim(body: bytes, pin: Pin, declared: dict[str, object], now_s: floa
     except (ValueError, RecursionError) as error:
         raise ContractError("body", body[:60], f"is not a claim ({error})", "json") from None
     value = number(request.value, "value")
-    for limit, beyond in (("min", -1), ("max", 1)):
-        if limit in declared and (value - number(declared[limit], limit)) * beyond > 0:
-            raise ContractError("value", value, f"is beyond the pin's {limit}, {declared[limit]}", "value")
+    if rule := refused(declared, value):
+        raise ContractError("value", value, rule, "value")
     if request.slot not in (MANUAL, SAFETY):
         raise ContractError("slot", request.slot, "is not manual or safety", "slot")
     until_s = request.until_s if request.until_s is not None else now_s + seconds_of(request.for_, "for")

@@ -19,6 +19,9 @@ def sentence(
     reported_after_s: float | None,
     now_s: float,
     cause: str = "",
+    *,
+    away: str = "",
+    refused: str = "",
 ) -> str:
     """Return the answer to "why is this pin on?".
 
@@ -29,19 +32,25 @@ def sentence(
         reported_after_s: seconds from that command to the device's report; None: not reported.
         now_s: seconds since 1970.
         cause: why the command became what it is, from the log.
+        away: why the device may be anything else than it has reported, "" when it is there.
+        refused: why the device does not take what it is told, "" when it does.
     """
-    parts = [_wish(pin, person, changed_s, now_s, cause)]
+    parts = [_wish(pin, person, changed_s, now_s, cause, away=bool(away))]
     if pin.get("held"):
         parts.append(_held(pin["held"]))
     if pin.get("dry_run"):
         parts.append("dry-run: nothing is sent to it")
+    if refused:
+        parts.append(f"the device does not take that: it {refused}")
     parts.append(_report(pin, reported_after_s))
+    if away:
+        parts.append(away)
     if pin["drift_s"] is not None:
         parts.append(f"it has not followed for {_duration(pin['drift_s'])}")
     return "; ".join(parts)
 
 
-def _wish(pin: dict[str, Any], person: bool, changed_s: float | None, now_s: float, cause: str) -> str:
+def _wish(pin: dict[str, Any], person: bool, changed_s: float | None, now_s: float, cause: str, *, away: bool) -> str:
     desired = pin["desired"]
     age = f" for {_duration(now_s - changed_s)}" if changed_s is not None else ""
     if desired is None and pin.get("held"):
@@ -61,8 +70,8 @@ def _wish(pin: dict[str, Any], person: bool, changed_s: float | None, now_s: flo
     asks = f"{who} asks for {desired['value']:g} {end}"
     if pin.get("held") and pin["held"]["wanted"] == desired["value"]:
         return asks
-    # Nobody knows what a pin is whose device has said nothing, and one that says otherwise is not what it was told.
-    follows = pin["reported"] is not None and pin["reported"]["value"] == desired["value"]
+    # Nobody knows what a pin is whose device is away or silent, and one that says otherwise is not what it was told.
+    follows = not away and pin["reported"] is not None and pin["reported"]["value"] == desired["value"]
     only = "would be " if pin.get("dry_run") else "" if follows else "told to be "
     return f"{only}{state}{age}: {asks}"
 

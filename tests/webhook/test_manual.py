@@ -43,6 +43,15 @@ def test_a_mistake_is_named(body: Any, named: str) -> None:
         decode_claim(data, PIN, {"min": 0, "max": 1}, NOW_S)
 
 
+def test_a_switch_takes_no_value_between_off_and_on() -> None:
+    """Its device would refuse it and go on as it was; a pin with `pwm_hz`, or of other firmware, takes any."""
+    switch: dict[str, Any] = {"gpio": 4, "min": 0, "max": 1}
+    with pytest.raises(ContractError, match="value: 0.5 is neither 0 nor 1"):
+        decode_claim(b'{"value":0.5}', PIN, switch, NOW_S)
+    assert decode_claim(b'{"value":0.5}', PIN, {**switch, "pwm_hz": 1000}, NOW_S).value == 0.5
+    assert decode_claim(b'{"value":0.5}', PIN, {"min": 0, "max": 1}, NOW_S).value == 0.5
+
+
 def test_a_claim_ends_after_half_an_hour_when_nothing_is_said() -> None:
     """And belongs to the operator, in the slot for people."""
     claim = decode_claim(b'{"value":1}', PIN, {}, NOW_S)

@@ -121,3 +121,25 @@ def test_an_end_beyond_the_calendar_is_an_answer_too() -> None:
     """A device may declare any pause; asking why its pin is off must not fail for that."""
     text = sentence(pin(None, held=held("min_off_s", 1, 9e15)), False, None, None, NOW_S)
     assert text.startswith("no claim; 1 is held back by min_off_s until after the year 9999")
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (
+            {"away": "the device is offline: it may have changed that since"},
+            "reported 1 (command); the device is offline: it may have changed that since",
+        ),
+        (
+            {"refused": "is beyond the pin's max, 0.5"},
+            "the device does not take that: it is beyond the pin's max, 0.5; reported 0 (boot)",
+        ),
+    ],
+    ids=["away", "refused"],
+)
+def test_a_pin_that_may_not_be_what_it_is_told_is_not_said_to_be(more: dict[str, str], text: str) -> None:
+    """A device that has lost its link sets the safe value, one that is told nonsense goes on as it was."""
+    reported = {**REPORTED, "value": 0, "why": "boot"} if "refused" in more else REPORTED
+    found = sentence(pin(wish(), reported), False, NOW_S - 240, None, NOW_S, **more)
+    assert found.startswith("told to be on for 4 min: alert too-bright (slot alert) asks for 1 until ")
+    assert found.endswith(text)
