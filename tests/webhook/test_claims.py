@@ -87,6 +87,24 @@ def test_an_alert_that_ends_unknown_asks_for_the_safe_value(desk: Desk) -> None:
     assert desk.value() is None
 
 
+def test_the_wish_of_an_unknown_end_outlives_its_alerts_absence(desk: Desk) -> None:
+    """It is in the list of active alerts no more, and how it ended is still not known."""
+    desk.claims.notify([notice(), notice(fingerprint="f2", slot="threshold")], NOW_S)
+    desk.claims.notify([notice(UNKNOWN)], NOW_S)
+    assert desk.claims.lapse(["f1"], "not in the list", NOW_S) == []
+    assert [one.value for one in desk.claims.lapse(["f2"], "not in the list", NOW_S)] == [SAFE]
+
+
+def test_a_command_counts_to_the_last_body_that_touched_its_pin(desk: Desk) -> None:
+    """Of bodies that are committed together, each sender is told of its own commands."""
+    one, two = notice(actuate="lights/red=1,lights/dim=1"), notice(fingerprint="f2", actuate="lights/red=5")
+    made = desk.claims.notify_all([([one], NOW_S), ([two], NOW_S)])
+    assert [[(command.pin, command.value) for command in commands] for _, commands in made] == [
+        [("dim", 1)],
+        [("red", 5)],
+    ]
+
+
 def test_an_unknown_end_on_a_pin_that_nobody_described_releases_it(desk: Desk) -> None:
     """Its safe value is known only to the device, whose default it then is."""
     other = ("far", "pump")

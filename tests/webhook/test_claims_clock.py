@@ -81,3 +81,13 @@ def test_an_old_copy_of_the_database_does_not_make_a_device_deaf(tmp_path: Path)
     _, made = claims.notify([notice()], NOW_S)
     assert [one.seq for one in made] == [2 * 10**12 + 1]
     database.close()
+
+
+def test_a_clock_that_is_set_ahead_by_weeks_forgets_no_alert(desk: Desk) -> None:
+    """A board without a battery learns the date from the network: what fires goes on, and the pump with it."""
+    desk.claims.notify([notice()], NOW_S)
+    step_s = 30 * 86400
+    desk.claims.shift(step_s, NOW_S + step_s)
+    desk.claims.expire(NOW_S + step_s)
+    assert desk.claims.prune(NOW_S + step_s) == []
+    assert desk.value() == 1

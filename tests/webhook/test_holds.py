@@ -32,6 +32,18 @@ def test_a_compressor_runs_its_minimum_and_then_stops_by_itself(guarded: Callabl
     ]
 
 
+def test_an_off_from_before_it_was_switched_on_does_not_cut_a_minimum_run(guarded: Callable[..., Guarded]) -> None:
+    """Only a later one says that there is no run to protect."""
+    pump = guarded(Limits(min_on_s=180))
+    pump.report(MAIN, 0)
+    pump.now_s += 1
+    pump.fire("cold")
+    pump.now_s += 30
+    assert pump.end("cold") == []
+    pump.report(MAIN, 0)
+    assert [one.value for one in pump.claims.reissue([MAIN], pump.now_s)] == [None]
+
+
 def test_a_pump_rests_and_starts_again_by_itself(guarded: Callable[..., Guarded]) -> None:
     """Repetitions of the alert neither shorten the rest nor fill the log."""
     pump = guarded(Limits(min_off_s=120))
