@@ -25,6 +25,7 @@ __all__ = ["check_broker"]
 
 _SIGN_IN_S = 3.0
 _ECHO_S = 3.0
+_SILENT = f"no answer within {_SIGN_IN_S:g} s"
 _FOREIGN_DEVICE = f"{DOCTOR_DEVICE}-2"
 _HUB = "svc.hub"
 # The first packets of a connection are acknowledged at once by the kernel and would look quick.
@@ -61,7 +62,7 @@ class _Line:
         while time.monotonic() < deadline_s and not self._session.refusal:
             if self._session.wait_connected(0.02):
                 return None
-        return self._session.refusal or f"no answer within {_SIGN_IN_S:g} s"
+        return self._session.refusal or _SILENT
 
     def say(self, topic: str, text: str) -> bool:
         """Publish; return whether the broker acknowledged it."""
@@ -100,6 +101,14 @@ def check_broker(target: Target) -> Iterator[Finding]:
     for user in known:
         with _Line(target.signed_in(user)) as line:
             why = line.refused()
+        if why == _SILENT:
+            yield broken(
+                "broker",
+                f"{address} takes connections and does not answer on them within {_SIGN_IN_S:g} s.",
+                "It hangs, is overloaded, or is another program: look at "
+                f"{target.log_of('broker' if target.layout else 'mosquitto')}, then {target.again}.",
+            )
+            return
         if why:
             refused[user] = why
     if refused:

@@ -107,12 +107,19 @@ def _few(names: Sequence[str]) -> str:
 
 def _drift(pins: Sequence[dict[str, Any]], status: dict[str, str]) -> Iterator[Finding]:
     drifting = [pin for pin in pins if pin["drift_s"] is not None]
-    away = [pin for pin in drifting if status.get(pin["device"]) != "online"]
-    wrong = [pin for pin in drifting if pin not in away]
+    never = [pin for pin in drifting if pin["reported"] is None and status.get(pin["device"], "unknown") == "unknown"]
+    away = [pin for pin in drifting if pin not in never and status.get(pin["device"]) != "online"]
+    wrong = [pin for pin in drifting if pin not in never and pin not in away]
     guarded = [pin for pin in pins if pin["held"]]
     if wrong:
         told = ", ".join(f"{_name(pin)} for {pin['drift_s']:.0f} s{_reported(pin)}" for pin in wrong)
         yield broken("pins", f"Not what they should be although the device is online: {told}.", _advice(wrong))
+    if never:
+        yield warning(
+            "pins wanted",
+            f"Somebody wants {_few([_name(pin) for pin in never])}, whose device was never heard of.",
+            "Compare the name with `pinloop device list`; `pinloop pin why` says who wants it.",
+        )
     if away:
         yield warning(
             "pins",

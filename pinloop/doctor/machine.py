@@ -60,13 +60,17 @@ def check_disk(target: Target) -> Iterator[Finding]:
     """Say how much room there is."""
     for folder in target.folders:
         usage = shutil.disk_usage(folder)
-        saw = f"{usage.free / 1e9:.1f} GB of {usage.total / 1e9:.1f} GB are free where '{folder}' is."
+        saw = f"{_size(usage.free)} of {_size(usage.total)} are free where '{folder}' is."
         if usage.free < _FULL_BYTES:
             yield broken("disk", saw, "Free some: without room nothing is stored and no claim is made.")
         elif usage.free < _TIGHT_BYTES:
             yield warning("disk", saw, "Free some before it is full; a reading takes about 100 bytes.")
         else:
             yield fine("disk", saw)
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def check_programs(target: Target) -> Iterator[Finding]:

@@ -8,9 +8,11 @@ from pinloop.doctor.devices import check_devices, check_epochs
 from pinloop.doctor.findings import Finding, broken
 from pinloop.doctor.grafana import check_grafana
 from pinloop.doctor.machine import check_disk, check_instance, check_programs, check_secrets
+from pinloop.doctor.names import check_names
 from pinloop.doctor.rules_file import check_rules
 from pinloop.doctor.services import Rivals, check_services
 from pinloop.doctor.store import check_databases, check_store
+from pinloop.doctor.taken_over import check_files
 from pinloop.doctor.target import Target
 from pinloop.doctor.webhook import check_webhook
 
@@ -21,8 +23,8 @@ Check = Callable[[Target], Iterator[Finding]]
 # What needs no instance, before and after what does.
 _FIRST: Sequence[Check] = (check_instance, check_secrets)
 _LIVE: Sequence[Check] = (check_broker, check_broker_disk, check_services)
-_FILES: Sequence[Check] = (check_store, check_databases, check_rules)
-_LAST: Sequence[Check] = (check_webhook, check_grafana, check_devices, check_epochs)
+_FILES: Sequence[Check] = (check_store, check_databases, check_rules, check_files)
+_LAST: Sequence[Check] = (check_webhook, check_grafana, check_devices, check_names, check_epochs)
 _MACHINE: Sequence[Check] = (check_disk, check_programs)
 
 

@@ -62,7 +62,9 @@ def _file(name: str, path: Path, means: str, target: Target) -> Finding:
         return broken(name, f"{path} is damaged or not ours ({error}): {means}.", _restore(path, target))
     if not tables:
         return broken(name, f"{path} is empty: {means}.", _restore(path, target))
-    return fine(name, f"{path} can be read and written ({path.stat().st_size:,} bytes).")
+    log = path.with_name(path.name + "-wal")  # what was written last, until it is moved into the file
+    size = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+    return fine(name, f"{path} can be read and written ({size:,} bytes).")
 
 
 _ADVICE = "Look at the owner and the rights of {path} and its folder, and at the free space."

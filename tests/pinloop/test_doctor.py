@@ -132,8 +132,8 @@ def test_a_healthy_loop_has_nothing_broken(patient: Patient) -> None:
     expected = {
         "instance", "secrets", "broker", "broker strangers", "broker rights", "broker round trip", "broker database",
         "listener", "rules", "webhook", "hub", "clocks", "versions", "store", "claims database", "rules state",
-        "rules file", "webhook user operator", "webhook user alerts", "webhook signature", "webhook strangers",
-        "console password",
+        "rules file", "devices' files",
+        "webhook user operator", "webhook user alerts", "webhook signature", "webhook strangers", "console password",
         "devices", "pins", "one of each", "disk", "programs", "micropython",
     }  # fmt: skip
     assert expected <= findings.keys()

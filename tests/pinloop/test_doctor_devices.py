@@ -85,3 +85,11 @@ def test_other_firmware_that_is_away_is_not_said_to_be_safe(examine: Examine) ->
     away = examine(known=(plug, device(status="offline")))["devices away"].saw
     assert "pins of other firmware stay as they are (plug), others go to the safe value" in away
     assert "stay as they are" not in examine(known=(device(status="offline"),))["devices away"].saw
+
+
+def test_a_pin_of_a_device_that_was_never_heard_of_is_no_device_that_is_away(examine: Examine) -> None:
+    """A name that is spelled wrong will not come back."""
+    found = examine(pin(device="pmup", drift_s=40, reported=None))
+    assert (found["pins wanted"].level, "pins" in found) == ("warning", False)
+    assert "pmup/main, whose device was never heard of" in found["pins wanted"].saw
+    assert "pins wanted" not in examine(pin(drift_s=40), known=(device(status="offline"),))
