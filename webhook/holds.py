@@ -114,11 +114,9 @@ class Holds:
     def configure(self, limits: Mapping[Pin, Limits]) -> None:
         """Take over what the pins file says now; the caller settles the pins of which it says something else.
 
-        What waits is looked at again also at the rivals of those pins. A trip of `max_on_s` stays what it is: it ends
-        when nobody wants the pin on any more.
+        A trip of `max_on_s` stays what it is: it ends when nobody wants the pin on any more.
         """
-        self._limits = limits
-        self._judge_anew()
+        self._limits = limits  # who waits for a rival is looked at all the time
 
     def configured(self) -> list[Pin]:
         """Return the pins for which the pins file sets limits."""

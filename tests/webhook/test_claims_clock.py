@@ -60,7 +60,7 @@ def test_claims_and_leases_last_as_long_as_before_when_the_clock_is_set(desk: De
     desk.claims.hold(Claim(*PIN, PERSON, 1, "manual", "anna", NOW_S, NOW_S + 1800), NOW_S)
     desk.claims.shift(-3600.0)
     now_s = NOW_S - 3600
-    assert desk.claims.of(PIN)[0].until_s == now_s + 1800
+    assert (desk.claims.of(PIN)[0].since_s, desk.claims.of(PIN)[0].until_s) == (now_s, now_s + 1800)
     assert desk.commands.due(now_s, 10) == []
     assert desk.commands.due(now_s + 100, 10) == [PIN]
     desk.claims.expire(now_s + 1800)
