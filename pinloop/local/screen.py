@@ -78,8 +78,8 @@ def state_of(runner: Runner, prober: Prober) -> tuple[str, str]:
         wait_s = max(0.0, runner.starts_again_at_s - time.monotonic())
         return "restarting", f"in {wait_s:.0f} s: {runner.ended}"
     if not runner.part.ready_url:
-        news = name.startswith("device") and runner.silent_s() < _NEWS_S
-        return "running", runner.last_line() if news else ""
+        news = runner.last_line() if name.startswith("device") and runner.silent_s() < _NEWS_S else ""
+        return "running", "" if ": started with" in news else news  # by what is said above the table
     if prober.ready.get(name):
         return "ready", prober.doing[name]
     if runner.age_s < _STARTING_S:
