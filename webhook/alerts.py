@@ -17,7 +17,7 @@ from service import logs
 from webhook import metrics
 from webhook.claims import Claims, Result
 from webhook.commands import PinCommand
-from webhook.database import Database
+from webhook.database import Database, is_busy
 from webhook.dialects import IGNORED, Body, decode
 from webhook.publisher import Publisher, Sent
 from webhook.together import Together
@@ -62,7 +62,7 @@ class Alerts:
         self._claims = claims
         self._sender = sender
         self._legacy_actuate = legacy_actuate
-        self._together = Together(self._take, self._finish)
+        self._together = Together(self._take, self._finish, is_busy)
         self._log = logs.get("alerts")
 
     def receive(self, body: bytes) -> dict[str, Any]:

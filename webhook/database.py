@@ -6,16 +6,18 @@ it is the truth; retained messages are a cache of it.
 """
 
 import fcntl
+import math
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from service.errors import StartError
 
-__all__ = ["Database"]
+__all__ = ["Database", "is_busy"]
 
 # How many keys a statement looks for at a time: few different statements, so that all stay prepared.
 _AT_A_TIME = (1, 8, 64, 512)
@@ -25,6 +27,8 @@ _ROWS_WHEN_QUIET = 40
 _ROWS_WHEN_BUSY = 1400
 # Beyond so many pages (16 MB) a commit does it by itself after all: the journal must not fill the disk.
 _MOST_JOURNAL_PAGES = 4096
+# Somebody else may hold it for a moment; senders wait.
+_BUSY_MS = 1000
 
 # Migration n brings the schema from version n to n + 1 (`user_version`). Never edit one that was released: add one.
 _MIGRATIONS = (
@@ -120,6 +124,11 @@ _MIGRATIONS = (
 )
 
 
+def is_busy(error: Exception) -> bool:
+    """Tell whether the database could not be written because another process is writing to it."""
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+
+
 class Database:
     """The open database; every use of `connection` holds `lock`.
 
@@ -136,6 +145,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._rows_seen = self._rows_tidied = 0
+        self._in_vain_s = -math.inf  # when somebody last gave up waiting for the file, by the clock that never jumps
         self.lock = threading.RLock()
         with ExitStack() as opened:
             try:
@@ -177,7 +187,7 @@ class Database:
                 with self._synchronous("NORMAL"), self.transaction() as connection:
                     yield connection
                 return
-            self.connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 yield self.connection
                 self.connection.execute("COMMIT")
@@ -185,6 +195,24 @@ class Database:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
+
+    def _begin(self) -> None:
+        """Begin a transaction; after one has waited in vain for the file, the next ones do not wait for a while.
+
+        They hold the lock meanwhile: of a dozen who wait one after the other the last would wait for all.
+        """
+        patient = time.monotonic() - self._in_vain_s > _BUSY_MS / 1000
+        if not patient:
+            self.connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if patient and is_busy(error):
+                self._in_vain_s = time.monotonic()
+            raise
+        finally:
+            if not patient:
+                self.connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
 
     @contextmanager
     def _synchronous(self, level: str) -> Iterator[None]:
@@ -258,7 +286,7 @@ class Database:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_MOST_JOURNAL_PAGES}")
-        connection.execute("PRAGMA busy_timeout = 1000")  # somebody else may hold it for a moment; senders wait
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > len(_MIGRATIONS):
             raise StartError(f"{self.path} was written by a newer Pinloop (schema {version}); upgrade this one")

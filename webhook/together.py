@@ -34,14 +34,17 @@ class Together(Generic[A, R]):
         carry_out: takes what is asked for and returns a result for each, or raises, and then nothing was done. Called
             on the thread of one of those who ask, never twice at the same time.
         finish: called with such results before they are handed out, while the next ones are carried out already.
+        common: tells whether an error is nobody's own, so that trying them one by one would only take longer.
     """
 
     def __init__(
         self,
         carry_out: Callable[[Sequence[A]], Sequence[R]],
         finish: Callable[[Sequence[R]], object] = lambda _results: None,
+        common: Callable[[Exception], bool] = lambda _error: False,
     ) -> None:
         self._carry_out = carry_out
+        self._common = common
         self._finish = finish
         self._waiting: list[_Waiting[A, R]] = []
         self._led = False  # somebody carries out, or has been told to
@@ -51,7 +54,8 @@ class Together(Generic[A, R]):
         """Return the result for `asked`.
 
         Raises:
-            Exception: what `carry_out` raised for it; what was asked for together and failed is tried one by one.
+            Exception: what `carry_out` raised for it; what was asked for together and failed is tried one by one,
+                unless that would fail as well.
         """
         mine: _Waiting[A, R] = _Waiting(asked)
         with self._door:
@@ -92,11 +96,12 @@ class Together(Generic[A, R]):
         try:
             results = self._carry_out([one.asked for one in waiting])
         except Exception as error:  # noqa: BLE001  (handed to who asked)
-            if len(waiting) > 1:
+            if len(waiting) > 1 and not self._common(error):
                 for one in waiting:
                     self._serve([one])
                 return
-            waiting[0].error = error
+            for one in waiting:
+                one.error = error
         else:
             for one, result in zip(waiting, results, strict=True):
                 one.result = result

@@ -1,12 +1,15 @@
 """The claims database: many keys and rows in a statement, and commits that do not wait for the disk."""
 
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from webhook.database import Database
+from webhook.database import Database, is_busy
 
 
 @pytest.fixture
@@ -49,3 +52,32 @@ def test_the_journal_is_brought_in_when_nobody_writes(database: Database) -> Non
     reader = sqlite3.connect(f"file:{database.path}?immutable=1", uri=True)  # without the journal
     assert reader.execute("SELECT count(*) FROM starts").fetchone() == (50,)
     reader.close()
+
+
+def test_a_file_that_another_process_locks_costs_all_who_wait_one_wait(database: Database) -> None:
+    """Not one each, while they hold up who only reads; and when it is free, the next one is let in at once."""
+    outcomes: list[str] = []
+
+    def write() -> None:
+        try:
+            with database.transaction():
+                outcomes.append("done")
+        except sqlite3.OperationalError as error:
+            outcomes.append("busy" if is_busy(error) else str(error))
+
+    waits: list[str] = []
+    database.connection.set_trace_callback(lambda sql: waits.append(sql) if "busy_timeout = 0" in sql else None)
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began_s = time.monotonic()
+        threads = [threading.Thread(target=write) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        assert (outcomes, len(waits)) == (["busy"] * 8, 7)
+        assert time.monotonic() - began_s < 4
+        other.execute("ROLLBACK")
+    write()
+    assert outcomes[-1] == "done"
+    assert database.connection.execute("PRAGMA busy_timeout").fetchone()[0] == 1000

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from contract.errors import ContractError
+from tests.support.wait import until
 from tests.webhook.desk import NOW_S
 from tests.webhook.world import World, simulated
 from webhook.dialects import decode
@@ -205,3 +206,36 @@ def test_one_that_fails_does_not_take_the_others_with_it() -> None:
     for thread in threads:
         thread.join(5)
     assert results == {0: 0, 1: 1, 3: "disk full", 2: 2}
+
+
+def test_an_error_that_is_common_to_all_is_not_tried_one_by_one() -> None:
+    """A database that another process locks would let each of them wait, one after the other."""
+    tries: list[list[int]] = []
+    first_runs, go_on = threading.Event(), threading.Event()
+
+    def carry_out(asked: Any) -> list[int]:
+        tries.append(list(asked))
+        first_runs.set()
+        assert go_on.wait(5)
+        raise OSError("locked")
+
+    together: Together[int, int] = Together(carry_out, common=lambda _error: True)
+    failed: list[int] = []
+
+    def ask(number: int) -> None:
+        try:
+            together.ask(number)
+        except OSError:
+            failed.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+    threads[0].start()
+    assert first_runs.wait(5)
+    for thread in threads[1:]:
+        thread.start()
+    until(lambda: len(together._waiting) == 3)
+    go_on.set()
+    for thread in threads:
+        thread.join(5)
+    assert [len(one) for one in tries] == [1, 3]
+    assert sorted(failed) == [0, 1, 2, 3]
