@@ -18,12 +18,13 @@ from typing import Any
 import urllib3
 
 from store.errors import StoreError
+from store.http import Client
 from store.points import BOOKKEEPING, Point
 from store.retry_after import retry_after_s
 
 __all__ = ["DatadogSink"]
 
-_TIMEOUT_S = 10.0
+_WHOLE_S, _MOST_ANSWER_BYTES = 10.0, 65536
 _GAUGE = 3
 # Unpacked 5,242,880 bytes are allowed, packed 512,000: what packs this well is never as large.
 _MOST_BYTES = 5_000_000
@@ -40,10 +41,9 @@ class DatadogSink:
     def __init__(self, site: str, api_key: str) -> None:
         base = site.rstrip("/") if "://" in site else f"https://api.{site}"
         self._url = base + "/api/v2/series"
-        self._pool = urllib3.PoolManager(
-            headers={"DD-API-KEY": api_key, "Content-Type": "application/json", "Content-Encoding": "gzip"},
-            timeout=_TIMEOUT_S,
-            retries=False,
+        self._path = urllib3.util.parse_url(self._url).path or ""
+        self._client = Client(
+            base, {"DD-API-KEY": api_key, "Content-Type": "application/json", "Content-Encoding": "gzip"}
         )
 
     def write(self, points: Sequence[Point]) -> None:
@@ -56,12 +56,12 @@ class DatadogSink:
         if len(body) > _MOST_BYTES or len(packed) > _MOST_PACKED_BYTES:
             raise StoreError(f"{self._url}: {len(body)} bytes are too large", permanent=True, status=413)
         try:
-            answer = self._pool.request("POST", self._url, body=packed)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            answer = self._client.post(self._path, whole_s=_WHOLE_S, most_bytes=_MOST_ANSWER_BYTES, body=packed)
+        except (urllib3.exceptions.HTTPError, OSError, StoreError) as error:
             raise StoreError(f"{self._url}: {error}") from error
         if answer.status != 202:
             raise StoreError(
-                f"{self._url}: {answer.status} {answer.data[:300].decode(errors='replace').strip()}",
+                f"{self._url}: {answer.status} {answer.body[:300].decode(errors='replace').strip()}",
                 permanent=answer.status in (400, 413),
                 status=answer.status,
                 retry_after_s=retry_after_s(answer.headers) or _reset_s(answer.headers.get("X-RateLimit-Reset", "")),
@@ -69,7 +69,7 @@ class DatadogSink:
 
     def close(self) -> None:
         """Close the connections."""
-        self._pool.clear()
+        self._client.close()
 
 
 def _series(points: Sequence[Point]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ Sources: docs.influxdata.com/influxdb/v2/api (write), .../v1/guides/query_data (
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,16 +20,21 @@ import urllib3
 from urllib3.util import parse_url
 
 from store.errors import StoreError
+from store.http import Answer, Client
 from store.lines import lines
-from store.points import BOOKKEEPING, READINGS, Point
+from store.points import BOOKKEEPING, READINGS, SENSORS, Point
 from store.retry_after import retry_after_s
 
 __all__ = ["InfluxStore"]
 
-_TIMEOUT_S = 10.0
+_WRITE_S, _MOST_WRITE_BYTES = 10.0, 1 << 20
+# The newest samples of a device are some megabytes.
+_QUERY_S, _MOST_QUERY_BYTES = 60.0, 256 << 20
 # The statuses that say something about the lines. All others (no answer, 401, 403, 404, 429, 5xx) say something about
 # the server or our settings: the same lines are good later.
 _PERMANENT = (400, 413, 422)
+# What each of them answers, and nothing else means that the points are stored: 200 is a proxy's page, "please sign in".
+_STORED = 204
 # Answers 400 that are not about the lines either: of InfluxDB 2.x without `store_org`, of a proxy in front (a page).
 _NOT_THE_LINES = re.compile(r"Please provide either orgID or org$|\s*<")
 _DROPPED = re.compile(r"\bdropped=(\d+)\b")  # "partial write: ... dropped=2": 1.x with 400, 2.x with 422
@@ -61,18 +66,15 @@ class InfluxStore:
         self._bucket = bucket
         self._path = parse_url(self._url).path or ""
         self._write_to = f"{self._path}/api/v2/write?" + urlencode({"org": org, "bucket": bucket, "precision": "ns"})
-        self._pool = urllib3.connection_from_url(
-            self._url, headers={"Authorization": f"Token {token}"} if token else {}, timeout=_TIMEOUT_S, retries=False,
-            maxsize=4,
-        )  # fmt: skip
+        self._client = Client(self._url, {"Authorization": f"Token {token}"} if token else {})
 
     def write(self, points: Sequence[Point]) -> None:
         """See `Store`."""
         if not points:
             return
-        answer = self._ask(self._write_to, body=lines(points), redirect=False)
-        if not 200 <= answer.status < 300:
-            raise _error(self._url, answer.status, answer.data, answer.headers, answer.status in _PERMANENT)
+        answer = self._ask(self._write_to, _WRITE_S, _MOST_WRITE_BYTES, body=lines(points))
+        if answer.status != _STORED:
+            raise _error(self._url, answer, answer.status in _PERMANENT)
 
     def latest(self, device: str) -> dict[str, tuple[float, float]]:
         """See `Store`."""
@@ -107,34 +109,40 @@ class InfluxStore:
         # A question for each device: one answer for all of a fleet would be hundreds of megabytes.
         known = self._query(f'SHOW TAG VALUES FROM "{READINGS}" WITH KEY = "device"')
         for device in [str(row[1]) for one in known for row in one.values]:
-            where = f'WHERE "device" = {_text(device)} ORDER BY time DESC LIMIT {int(most_per_device)}'
-            for one in self._query(f'SELECT * FROM "{READINGS}" {where}'):  # noqa: S608  (quoted)
+            where = f'WHERE "device" = {_text(device)} AND "n" >= 0 ORDER BY time DESC LIMIT {int(most_per_device)}'
+            for one in self._query(f'SELECT {self._columns(device)} FROM "{READINGS}" {where}'):  # noqa: S608  (quoted)
                 for values in one.values:
                     fields = {name: value for name, value in zip(one.columns, values, strict=True) if value is not None}
                     if "n" in fields and fields.get("boot"):
                         sensors = ",".join(sorted(fields.keys() - {"time", "device", *BOOKKEEPING}))
                         yield device, fields["boot"], int(fields["n"]), sensors
 
+    def _columns(self, device: str) -> str:
+        """Return the fields that a device has, if that is known: `*` is a null a row for each sensor of all others."""
+        known = self._query(f'SHOW TAG VALUES FROM "{SENSORS}" WITH KEY = "sensor" WHERE "device" = {_text(device)}')
+        sensors = [str(row[1]) for one in known for row in one.values]
+        return ", ".join(map(_name, (*BOOKKEEPING, *sensors))) if sensors else "*"
+
     def close(self) -> None:
         """See `Store`."""
-        self._pool.close()
+        self._client.close()
 
-    def _ask(self, path: str, **request: Any) -> urllib3.BaseHTTPResponse:
+    def _ask(self, path: str, whole_s: float, most_bytes: int, **request: Any) -> Answer:
         try:
-            return self._pool.request("POST", path, **request)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            return self._client.post(path, whole_s=whole_s, most_bytes=most_bytes, **request)
+        except (urllib3.exceptions.HTTPError, OSError, StoreError) as error:
             raise StoreError(f"{self._url}: {error}") from error
 
     def _query(self, statements: str) -> list[_Series]:
         """Return the series of all statements, in order."""
         fields = {"db": self._bucket, "q": statements, "epoch": "ns"}
-        answer = self._ask(f"{self._path}/query", fields=fields, encode_multipart=False)
+        answer = self._ask(f"{self._path}/query", _QUERY_S, _MOST_QUERY_BYTES, fields=fields, encode_multipart=False)
         if answer.status != 200:
-            raise _error(self._url, answer.status, answer.data, answer.headers)
+            raise _error(self._url, answer)
         try:
-            results = msgspec.json.decode(answer.data, type=_Answer).results
+            results = msgspec.json.decode(answer.body, type=_Answer).results
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise StoreError(f"{self._url}/query: the answer is not InfluxQL's: {answer.data[:80]!r}") from None
+            raise StoreError(f"{self._url}/query: the answer is not InfluxQL's: {answer.body[:80]!r}") from None
         for result in results:
             if result.error:
                 raise StoreError(f"{self._url}/query: {result.error}", status=200)
@@ -142,10 +150,9 @@ class InfluxStore:
         return [one for result in results for one in result.series if one.name != "databases"]
 
 
-def _error(
-    url: str, status: int, body: str | bytes | None, headers: Mapping[str, str], permanent: bool = False
-) -> StoreError:
-    text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
+def _error(url: str, answer: Answer, permanent: bool = False) -> StoreError:
+    status = answer.status
+    text = answer.body.decode(errors="replace")
     try:
         text = _message(json.loads(text)) or text
     except ValueError:
@@ -155,7 +162,7 @@ def _error(
         f"{url}: {status} {text.strip()[:300]}",
         permanent=permanent and (status == 413 or not _NOT_THE_LINES.match(text)),
         status=status,
-        retry_after_s=retry_after_s(headers),
+        retry_after_s=retry_after_s(answer.headers),
         dropped=int(dropped[0]) if dropped else 0,
     )
 

@@ -104,7 +104,8 @@ def test_a_store_that_hangs_costs_its_timeout_and_then_nobody_waits(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first batch meets the time-out; those after it go to the spool at once."""
-    monkeypatch.setattr("store.influx._TIMEOUT_S", 0.3)
+    monkeypatch.setattr("store.influx._WRITE_S", 0.3)
+    monkeypatch.setattr("store.http._LOOK_S", 0.02)
     with standing_in("3 Core") as server:
         delivery = bench.start(influx(server))
         server.go_on.clear()

@@ -8,6 +8,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 
 from store.errors import StoreError
+from store.http import Answer
 from store.influx import InfluxStore
 from store.points import Point
 from tests.support.ports import free_port
@@ -165,3 +166,31 @@ def test_an_answer_that_is_no_influxql_is_an_error_not_a_crash(
     """A proxy's login page, for example."""
     with pytest.raises(StoreError, match="not InfluxQL"):
         answering("200 OK", body).devices()
+
+
+def test_only_what_a_device_has_is_asked_for(influx: Any, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`*` would be a null a row for each sensor of all others: with thousands of those the question never ended."""
+    store = influx.store(bucket)
+    numbered: dict[str, float | str] = {"pot": 1.0, "light": 2.0, "n": 1, "boot": "k3f9"}
+    other = {f"other_{number}": 1.0 for number in range(100)}
+    store.write(
+        [
+            Point("readings", (("device", "pot"),), numbered, GOOD.ts_ns),
+            Point("readings", (("device", "pot"),), {"pot": 1.0}, GOOD.ts_ns + 1),
+            *(
+                Point("sensors", (("device", "pot"), ("sensor", name)), {"seen": 1.0}, GOOD.ts_ns)
+                for name in ("light", "pot")
+            ),
+            Point("readings", (("device", "plug"),), other, GOOD.ts_ns),
+        ]
+    )
+    answers: list[Answer] = []
+    post = store._client.post
+
+    def noted(*args: Any, **options: Any) -> Answer:
+        answers.append(post(*args, **options))
+        return answers[-1]
+
+    monkeypatch.setattr(store._client, "post", noted)
+    assert list(store.identities(10)) == [("pot", "k3f9", 1, "light,pot")]
+    assert not any(b"other_" in answer.body for answer in answers)
