@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 __all__ = ["up"]
 
 _PORT = click.IntRange(1, 65535)
+# One address of several would be neither: the parts reach one another at 127.0.0.1.
+_HERE, _EVERYWHERE = "127.0.0.1", "0.0.0.0"  # noqa: S104
+_BIND = click.Choice([_HERE, _EVERYWHERE])
 
 
 @click.command()
@@ -20,8 +23,10 @@ _PORT = click.IntRange(1, 65535)
               envvar="PINLOOP_DATA_DIR", help="Where readings, claims, secrets and logs are kept.")  # fmt: skip
 @click.option("--rules", "rules_path", type=click.Path(path_type=Path), default=None,
               help="The rules file; default: rules.yml in the data folder, made from a sample.")  # fmt: skip
-@click.option("--bind", default="127.0.0.1", show_default=True,
+@click.option("--bind", type=_BIND, default=_HERE, show_default=True,
               help="Address of the broker and the console; 0.0.0.0 lets boards of your own join.")  # fmt: skip
+@click.option("--webhook-bind", type=_BIND, default=_HERE, show_default=True,
+              help="Address of the webhook; 0.0.0.0 lets a Grafana or a phone elsewhere ask it.")  # fmt: skip
 @click.option("--device", "own_devices", multiple=True, metavar="ID",
               help="Make a broker user for a board of your own (repeatable).")  # fmt: skip
 @click.option("--no-virtual", is_flag=True, help="Do not run the two virtual devices.")
@@ -38,6 +43,7 @@ def up(
     data_dir: Path,
     rules_path: Path | None,
     bind: str,
+    webhook_bind: str,
     own_devices: tuple[str, ...],
     no_virtual: bool,
     engine: str,
@@ -77,11 +83,14 @@ def up(
     stop = stop_on_signals()
     events: list[tuple[str, str]] = []
     with running_loop(
-        layout, numbers, bind=bind, own_devices=devices, virtual=not no_virtual, engine=engine,
-        broker=broker,
+        layout, numbers, bind=bind, webhook_bind=webhook_bind, own_devices=devices,
+        virtual=not no_virtual, engine=engine, broker=broker,
         on_event=lambda part, what: events.append((part, what)),
     ) as loop:  # fmt: skip
         header = _header(layout, numbers, bind, devices, loop.broker, loop.engine)
+        if webhook_bind != _HERE:
+            where = f"http://{_own_address()}:{numbers.webhook}/alert"
+            header.append(("alerts", f"{where}   user: alerts   password: {_read(layout.password('alerts'))}"))
         screen_type = Screen if console.is_terminal else PlainScreen
         prober = Prober(loop.supervisor.runners)
         prober.start()
@@ -110,7 +119,7 @@ def _header(
     """Return the lines above the table: where to go, with which password, and what runs underneath."""
     from pinloop.local.prepare import own_boards
 
-    host = "127.0.0.1" if bind == "127.0.0.1" else _own_address()
+    host = bind if bind == _HERE else _own_address()
     lines = [
         ("console", f"http://{host}:{numbers.hub}/   password: {_read(layout.password('console'))}"),
         ("MQTT", f"{host}:{numbers.mqtt}   {broker}"),
@@ -122,7 +131,7 @@ def _header(
         lines.append((f"board {device}", f"user: {device}   password: {_read(layout.password(device))}"))
     if earlier := sorted(set(own_boards(layout)) - set(devices)):
         lines.append(("let in", f"{', '.join(earlier)}   passwords: {layout.secrets}/ID.password"))
-    elif bind != "127.0.0.1" and not devices:
+    elif bind != _HERE and not devices:
         lines.append(("boards", "name yours to get its broker password: --device ID"))
     return lines
 

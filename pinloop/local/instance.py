@@ -69,14 +69,15 @@ def is_locked(layout: Layout) -> bool:
     return False
 
 
-def check_ports(ports: Ports, bind: str) -> None:
+def check_ports(ports: Ports, bind: str, webhook_bind: str) -> None:
     """Check that every port can be listened on, before anything starts.
 
     Raises:
         PinloopError: names the port that is taken and the option that moves it.
     """
+    addresses = {"mqtt-port": bind, "hub-port": bind, "webhook-port": webhook_bind}
     for option, port in ports.named().items():
-        address = bind if option in ("mqtt-port", "hub-port") else "127.0.0.1"
+        address = addresses.get(option, "127.0.0.1")
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

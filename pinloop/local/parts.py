@@ -19,12 +19,15 @@ def find_mosquitto() -> str | None:
     return shutil.which("mosquitto", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
 
 
-def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None, gateways: bool = False) -> list[Part]:
+def loop_parts(
+    layout: Layout, ports: Ports, bind: str, webhook_bind: str, mosquitto: str | None, gateways: bool = False
+) -> list[Part]:
     """Return the broker and the four services, in starting order.
 
     Args:
         layout, ports: where everything is.
         bind: address of the broker and the console.
+        webhook_bind: address of the webhook.
         mosquitto: path of the program; None: the embedded broker.
         gateways: some may post readings: with 0.0.0.0 the listener, too, is open to the network.
     """
@@ -57,6 +60,7 @@ def loop_parts(layout: Layout, ports: Ports, bind: str, mosquitto: str | None, g
             ports.mqtt,
             ports.webhook,
             {
+                "PINLOOP_WEBHOOK_HTTP_HOST": webhook_bind,
                 "PINLOOP_WEBHOOK_CLAIMS_PATH": str(layout.claims.resolve()),
                 "PINLOOP_WEBHOOK_ROUTES_PATH": str(layout.routes.resolve()),
                 "PINLOOP_WEBHOOK_PINS_PATH": str(layout.pins.resolve()) if layout.pins.exists() else "",

@@ -66,6 +66,7 @@ def running_loop(
     ports: Ports,
     *,
     bind: str = "127.0.0.1",
+    webhook_bind: str = "127.0.0.1",
     own_devices: Sequence[str] = (),
     sweep_s: float = 40.0,
     virtual: bool = True,
@@ -79,6 +80,7 @@ def running_loop(
         layout: the data folder.
         ports: where to listen; all must be free.
         bind: address of the broker and the console.
+        webhook_bind: address of the webhook.
         own_devices: device ids of the user's boards, which get a broker user.
         sweep_s: period of the virtual potentiometer, in seconds.
         virtual: run the two virtual devices.
@@ -93,7 +95,7 @@ def running_loop(
     if broker == "mosquitto" and mosquitto is None:
         raise PinloopError("--broker: mosquitto is not installed", "apt install mosquitto, or leave --broker out.")
     with locked(layout):
-        check_ports(ports, bind)
+        check_ports(ports, bind, webhook_bind)
         try:
             inputs = prepare(layout, ports, bind, own_devices, sweep_s, embedded=mosquitto is None)
         except OSError as error:
@@ -101,7 +103,7 @@ def running_loop(
                 f"--data-dir: '{error.filename or layout.data}' cannot be written ({error.strerror})",
                 "Check its owner and the free space, or choose another --data-dir.",
             ) from None
-        parts = loop_parts(layout, ports, bind, mosquitto, bool(inputs.gateways))
+        parts = loop_parts(layout, ports, bind, webhook_bind, mosquitto, bool(inputs.gateways))
         found = _engine(engine) if virtual else None
         parts += [device_part(layout, device, engine) for device in VIRTUAL_DEVICES] if virtual else []
         supervisor = Supervisor(parts, layout.logs, on_event)

@@ -5,10 +5,13 @@ import socket
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from pinloop.cli import main
 from pinloop.errors import PinloopError
 from pinloop.local.instance import check_ports, describe, locked
 from pinloop.local.layout import Layout, Ports
+from pinloop.local.parts import loop_parts
 from pinloop.local.prepare import prepare
 from tests.support.ports import free_port
 
@@ -60,14 +63,33 @@ def test_a_taken_port_is_named_with_the_option_that_moves_it():
     ports = free_ports()
     taken = pytest.raises(PinloopError, match=f"port {ports.webhook} is taken")
     with socket.create_server(("127.0.0.1", ports.webhook)), taken as caught:
-        check_ports(ports, "127.0.0.1")
+        check_ports(ports, "127.0.0.1", "127.0.0.1")
     assert "--webhook-port" in caught.value.hint
 
 
+@pytest.mark.parametrize("option", ["--bind", "--webhook-bind"])
+def test_one_address_of_several_is_refused_before_anything_starts(option: str, tmp_path: Path):
+    """The parts reach one another at 127.0.0.1: the broker was waited for there, and its log blamed."""
+    said = CliRunner().invoke(main, ["up", option, "192.0.2.2", "--data-dir", str(tmp_path / "data")])
+    assert said.exit_code == 2
+    assert "'192.0.2.2' is not one of '127.0.0.1', '0.0.0.0'" in said.output
+    assert not (tmp_path / "data").exists()
+
+
+def test_only_the_webhook_is_opened_to_senders_elsewhere(tmp_path: Path):
+    """The broker and the console have an option of their own."""
+    everywhere = "0.0.0.0"  # noqa: S104
+    parts = loop_parts(Layout(tmp_path, tmp_path / "rules.yml"), free_ports(), "127.0.0.1", everywhere, None)
+    assert [part.name for part in parts if part.address.startswith(everywhere)] == ["webhook"]
+    (webhook,) = (part for part in parts if part.name == "webhook")
+    assert webhook.env["PINLOOP_WEBHOOK_HTTP_HOST"] == everywhere
+    assert webhook.ready_url.startswith("http://127.0.0.1:")
+
+
 def test_an_address_that_is_not_ours_is_refused():
-    """--bind takes an address of this machine."""
+    """Before anything starts."""
     with pytest.raises(PinloopError, match="cannot listen on 192.0.2.1"):
-        check_ports(free_ports(), "192.0.2.1")
+        check_ports(free_ports(), "192.0.2.1", "127.0.0.1")
 
 
 @pytest.mark.parametrize(
