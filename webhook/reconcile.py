@@ -20,6 +20,7 @@ from service import logs
 from service.failpoints import crash_at
 from webhook import metrics, publisher
 from webhook.claims import Claims
+from webhook.clock import steady_s
 from webhook.commands import Commands, Pin
 from webhook.database import Database
 from webhook.holds import Holds
@@ -102,7 +103,7 @@ class Reconciler:
         self._next_survey = 0.0
         self._next_prune = 0.0
         self._failure = ""
-        self._clock_offset_s = time.time() - time.monotonic()
+        self._clock_offset_s = time.time() - steady_s()
         self._thread = threading.Thread(target=self._run, name="reconcile", daemon=True)
 
     def start(self) -> None:
@@ -171,7 +172,7 @@ class Reconciler:
 
     def _follow_clock(self) -> None:
         """Move what is stored in wall time when the wall clock was set: leases and claims last as long as before."""
-        offset_s = time.time() - time.monotonic()
+        offset_s = time.time() - steady_s()
         step_s = offset_s - self._clock_offset_s
         if abs(step_s) > _CLOCK_STEP_S:
             self._log.warning("clock was set", step_s=round(step_s, 1))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import webhook.clock
 from contract.topics import Topics
 from tests.webhook.desk import NOW_S, notice, open_desk
 from tests.webhook.world import World, simulated
@@ -28,7 +29,8 @@ def test_a_clock_that_is_set_moves_what_is_stored_by_as_much(tmp_path: Path, mon
     claims = Claims(database, commands, lambda _pin: 0, {}, 300)
     wall, mono = [1000.0], [0.0]
     clock = SimpleNamespace(time=lambda: wall[0], monotonic=lambda: mono[0])
-    monkeypatch.setattr(reconcile, "time", clock)
+    for module in (reconcile, webhook.clock):
+        monkeypatch.setattr(module, "time", clock)
     nobody: Any = SimpleNamespace()
     observed = Observed(Topics(), lambda _device: None)
     watcher = Reconciler(database, claims, commands, nobody, observed, lambda: False, 30, 30)
@@ -37,6 +39,29 @@ def test_a_clock_that_is_set_moves_what_is_stored_by_as_much(tmp_path: Path, mon
         watcher._follow_clock()
         assert claims.of(("lights", "red"))[0].until_s == pytest.approx(until_s, abs=0.1)
     database.close()
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="this system has no clock that counts its sleep")
+def test_a_computer_that_has_slept_has_not_had_its_clock_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim for ten minutes is over when the lid is opened an hour later; the monotonic clock stood still."""
+    wall, boot = [5000.0], [500.0]
+    clock = SimpleNamespace(
+        time=lambda: wall[0],
+        monotonic=lambda: 100.0,
+        CLOCK_BOOTTIME=time.CLOCK_BOOTTIME,
+        clock_gettime=lambda which: {time.CLOCK_BOOTTIME: boot[0]}[which],
+    )
+    for module in (reconcile, webhook.clock):
+        monkeypatch.setattr(module, "time", clock)
+    desk = open_desk(tmp_path / "claims.db")
+    observed: Any = Observed(Topics(), lambda _device: None)
+    sender: Any = SimpleNamespace(acked=deque(), carry_out=lambda decide, *_: decide())
+    watcher = Reconciler(desk.database, desk.claims, desk.commands, sender, observed, lambda: False, 30, 30)
+    desk.claims.hold(Claim("lights", "red", PERSON, 1, "manual", "anna", 5000.0, 5600.0), 5000.0)
+    wall[0], boot[0] = 8600.0, 4100.0
+    watcher._tick()
+    assert desk.claims.of(("lights", "red")) == []
+    desk.database.close()
 
 
 def test_a_clock_that_is_set_is_noticed_by_the_running_reconciler(tmp_path: Path) -> None:
