@@ -174,7 +174,8 @@ def learn(
             out.write_text(text, encoding="utf-8")
         except OSError as error:
             raise PinloopError(f"--out: '{out}' cannot be written ({error.strerror})") from None
-        click.echo(f"{out} written; add it to inputs.toml and ask `pinloop inputs check`", err=True)
+        then = f"cat {out} >> {path or data_dir / 'inputs.toml'}; pinloop inputs check; then start `pinloop up` again (the stack: make apply)"
+        click.echo(f"{out} written. To take it over: {then}", err=True)
     else:
         click.echo(text, nl=False)
 

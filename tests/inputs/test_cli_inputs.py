@@ -123,6 +123,7 @@ def test_learn_watches_a_broker_and_ctrl_c_keeps_what_was_learnt(
     child.send_signal(signal.SIGINT)
     assert child.wait(10) == 0, child.text()
     assert '"/pot" = "pot/pot"' in out.read_text()
+    assert f"cat {out} >> data/inputs.toml; pinloop inputs check" in child.text()
 
 
 def test_what_is_learnt_can_go_into_a_file_by_the_shell(broker: Broker, client: Client) -> None:
