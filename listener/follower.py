@@ -8,7 +8,7 @@ nobody else's business.
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from listener import metrics
@@ -46,7 +46,7 @@ class Follower:
 
     Args:
         name: the store's, for the cursor, metrics and logs.
-        batch_max_points: most points in one write.
+        batch_max_points: most points in one write; half of it after each one that fails, until they pass.
         points_per_s: at most so many, so that a backlog leaves the store room for what is live; 0: no bound.
         pause_s: after a write that was not full, wait for more so long.
         before: called when the store is asked for the first time, and again until it returns without StoreError.
@@ -71,6 +71,7 @@ class Follower:
         self._spool = spool
         self._dead = dead
         self._batch_max_points = batch_max_points
+        self._most_points = batch_max_points  # in one write, of late: less for a store that is too slow for so many
         self._points_per_s = points_per_s
         self._pause_s = pause_s
         self._before = before
@@ -170,6 +171,8 @@ class Follower:
                 wait_s = self._step()
                 backoff.reset()
             except (StoreError, SpoolError) as error:
+                if isinstance(error, StoreError):
+                    self._most_points = max(1, self._most_points // 2)
                 wait_s = backoff.next_s(getattr(error, "retry_after_s", 0))
             except Exception:  # noqa: BLE001
                 # A bug that a record shows: it stays where it is, and is tried again.
@@ -184,20 +187,32 @@ class Follower:
         position = self._skip()
         if left is not None and position >= left:
             return _BUSY_S
-        records = self._spool.read(self.name, self._batch_max_points, end if left is None else left)
+        records = self._spool.read(self.name, self._most_points, end if left is None else left)
         if not records:
             self._spool.wait(position, _IDLE_S)
             return 0
         start_s = time.monotonic()
         batch = joined([self._decoded(record) for record in records])
-        self.write(batch, position)
+        for part in self._parts(batch):
+            self.write(part, position)
         crash_at("follower.stored")
         self._spool.advance(self.name, records[-1].end)
         metrics.SPOOL_BEHIND.labels(self.name).set(self._spool.behind_bytes(self.name))
+        # Only now: with parts that grow while a record is written a slow store would never get to its end.
+        self._most_points = min(self._batch_max_points, self._most_points * 2)
         if len(batch.points) * 2 < self._batch_max_points and not self._spool.behind_bytes(self.name):
             return self._pause_s
         took_s = time.monotonic() - start_s
         return max(0.0, len(batch.points) / self._points_per_s - took_s) if self._points_per_s else 0
+
+    def _parts(self, batch: Batch) -> Iterator[Batch]:
+        """Yield a batch in parts that the store takes in its time."""
+        most, count = self._most_points, len(batch.points)
+        if count <= most:
+            yield batch
+            return
+        for start in range(0, count, most):
+            yield batch.only(range(start, min(start + most, count)))
 
     def _skip(self) -> int:
         """Pass over what the store has already; return the position of what is next."""

@@ -41,8 +41,10 @@ def _sink(name: str, url: str, token: str, datadog_key: str) -> tuple[Sink, floa
 
         return SqliteStore(Path(rest)), 0
     if kind in ("http", "https"):
+        from service.http_url import check_http_url
         from store.influx import InfluxStore
 
+        check_http_url("second_stores", url.partition("?")[0], "second_store_tokens, as NAME=USER:PASSWORD")
         query = parse_qs(urlsplit(url).query)
         if not query.get("bucket"):
             raise SettingsError(f"second_stores: {name}: {url!r} needs ?bucket=NAME (and &org=NAME)")

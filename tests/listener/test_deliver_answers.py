@@ -1,13 +1,14 @@
 """What stores answer, and what becomes of the points then; each generation of InfluxDB is stood in for."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from listener.backoff import Backoff
-from tests.support.deliveries import Bench, batch, benched, figure, influx, point
+from store import Point, StoreError
+from tests.support.deliveries import DOWN, Bench, Memory, batch, benched, figure, influx, point
 from tests.support.influx_standin import KINDS, StandIn, standing_in
 from tests.support.wait import until
 
@@ -116,3 +117,25 @@ def test_a_store_that_hangs_costs_its_timeout_and_then_nobody_waits(
         assert time.monotonic() - started_s < 2
         server.go_on.set()
         until(lambda: len(server.lines) == 50)
+
+
+@pytest.mark.parametrize("size", [100, 1], ids=["in one record", "in many"])
+def test_a_store_that_is_too_slow_for_a_backlog_gets_it_in_smaller_parts(bench: Bench, size: int) -> None:
+    """It takes some points within its time-out, never all: the backlog, and what is live with it, waited for ever."""
+
+    class Slow(Memory):
+        def write(self, points: Sequence[Point]) -> None:
+            if len(points) > 7:
+                raise StoreError("takes longer than 10 s")
+            super().write(points)
+
+    store = Slow()
+    store.fails = DOWN
+    delivery = bench.start(store)
+    for start in range(0, 200, size):
+        delivery.deliver(batch(*[point(n) for n in range(start, start + size)]))
+    store.fails = None
+    until(lambda: len(store.points) == 200 and delivery.problem() is None)
+    delivery.deliver(batch(point(200)))
+    assert store.order[-1] == 200
+    until(lambda: figure("listener_spool_behind_bytes", store="main") == 0)

@@ -33,6 +33,7 @@ def test_every_kind_is_made() -> None:
         ("a=sqlite:", "", "is none of"),
         ("a=stdout:x", "", "is none of"),
         ("a=http://h:8086", "", "needs ?bucket=NAME"),
+        ("a=http://ana:secret@h:8086/?bucket=b", "", "(hidden) has an '@' in it"),
         ("a=datadog:", "", "needs datadog_api_key or DATADOG_API_KEY"),
         ("a=sqlite:x", "b=secret", "second_store_tokens: 'b' is none of second_stores"),
         ("a=sqlite:x", "=secret", "second_store_tokens: ''"),

@@ -7,6 +7,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 
+from store import StoreSettings, open_store
 from store.errors import StoreError
 from store.http import Answer
 from store.influx import InfluxStore
@@ -194,3 +195,10 @@ def test_only_what_a_device_has_is_asked_for(influx: Any, bucket: str, monkeypat
     monkeypatch.setattr(store._client, "post", noted)
     assert list(store.identities(10)) == [("pot", "k3f9", 1, "light,pot")]
     assert not any(b"other_" in answer.body for answer in answers)
+
+
+def test_a_password_in_the_address_is_refused_and_not_shown() -> None:
+    """It was never sent, and stood in /readyz and in the log."""
+    with pytest.raises(StoreError, match="store_token") as caught:
+        open_store(StoreSettings(store_url="http://ana:secret@influx:8086"))
+    assert "secret" not in str(caught.value)
