@@ -13,8 +13,8 @@ What cannot be foretold, and is narrowed instead: which of two exclusive pins of
 other is known to be off (in a lease and some seconds at the latest); when within `min_on_s` a command ends whose pin
 is told to be off; whether a board whose own `max_on_s` has ended a run that the webhook took for two is still off;
 whether what somebody switched at a device while something was being got over counts as theirs; nor, at firmware that
-says nothing when it is told what it is already, whether the next such hand does after a start within a claim, or after
-a command of somebody else.
+says nothing when it is told what it is already, whether the next such hand does within two minutes of the end of a
+claim within which the webhook was started, or of a command of somebody else.
 """
 
 from tests.webhook.plans import Plan
@@ -33,6 +33,8 @@ _GRACE_S = 5
 LATEST_S = TTL_S + _GRACE_S + 2 * STEP_S
 # So long after a claim a twin takes what its device reports for the aftermath, not for a hand at the button.
 _AFTERMATH_S = 30
+# So long after the end it waits for a report of the safe value, before it believes that the device was there already.
+_BELIEVED_S = 120
 _AT_REST = ("released", "boot", "expired", "link-lost")
 
 
@@ -117,7 +119,9 @@ class Checks:
             self._by_hand[pin] = False
         if self._model.winner(pin, self._world.clock.wall_s) or self._asked(pin):
             self.disturbed()
-        elif on and self._is_calm(_AFTERMATH_S) and not self._plan.dead_man(pin) and pin not in self._unsure:
+        elif (
+            on and not self._plan.dead_man(pin) and self._is_calm(_BELIEVED_S if pin in self._unsure else _AFTERMATH_S)
+        ):
             self._left_alone.add(pin)
         if not on:
             self._by_hand.pop(pin, None)

@@ -204,6 +204,36 @@ def test_a_pin_that_still_stands_is_not_ended_by_a_late_report(stage: Stage) -> 
     assert OFF not in stage.twin.heard(STATE, b"ON", False)
 
 
+@pytest.mark.parametrize(("later_s", "sent"), [(119, [OFF]), (121, [])])
+def test_a_device_that_says_nothing_when_it_is_safe_already_is_believed(
+    stage: Stage, later_s: float, sent: list[Message]
+) -> None:
+    """A new process within a claim for off: hours after its end the lamp was switched off under somebody's hand."""
+    stage.begin(ended_s=math.inf)
+    stage.twin.tick(0)
+    stage.twin.heard("heating/status", b"online", True)
+    stage.says("OFF", retained=True)
+    stage.ask(0)
+    stage.ask(None)
+    stage.twin.tick(later_s)
+    assert [one for one in stage.twin.heard(STATE, b"ON", False) if one == OFF] == sent
+
+
+def test_a_device_that_was_away_is_not_believed_before_it_was_told_again(stage: Stage) -> None:
+    """Nor after a new connection: what the broker keeps is from before the command for off."""
+    stage.begin(ended_s=math.inf)
+    stage.there()
+    stage.ask(None)
+    stage.twin.heard("heating/status", b"offline", False)
+    stage.twin.tick(500)
+    assert OFF in stage.there()
+    stage.twin.forget()
+    stage.twin.heard("heating/status", b"online", True)
+    stage.says("OFF", retained=True)
+    stage.twin.tick(1000)
+    assert OFF in stage.twin.settle()
+
+
 def test_a_release_that_was_never_seen_outlives_the_process(stage: Stage) -> None:
     """The database knows it: the device comes back on, and is not taken for somebody's lamp."""
     stage.begin(ended_s=math.inf)

@@ -224,6 +224,23 @@ def test_a_claim_for_off_that_ended_holds_nothing(begin: Begin, plan: Plan) -> N
     assert level(one) == 1
 
 
+@pytest.mark.parametrize("plan", [ZIGBEE, ESPHOME, SHELLY1, SHELLY2], ids=lambda plan: plan.name)
+def test_a_webhook_that_restarts_within_a_claim_for_off_holds_nothing_for_long(begin: Begin, plan: Plan) -> None:
+    """A heating that was kept off in the night, and an update in it; in the morning somebody switches it on."""
+    one = begin(plan)
+    one.wait(LONG_S)
+    one.fire("fire", at_once=True)
+    one.wait(30)
+    one.stop("webhook")
+    one.mend("webhook")
+    one.wait(30)
+    one.end("fire", at_once=True)
+    one.wait(200)
+    one.press(plan.name, on=True)
+    one.wait(LONG_S)
+    assert level(one) == 1
+
+
 @pytest.mark.parametrize("after_s", [1, 3, 5])
 def test_an_old_report_that_comes_late_does_not_pass_for_the_end(begin: Begin, after_s: int) -> None:
     """It says off, from before the command; the command for off was lost: the lamp stayed on for ever."""

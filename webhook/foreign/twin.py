@@ -27,6 +27,10 @@ __all__ = ["Twin"]
 # A report may be older than the command for off that was lost: one of another value that comes so soon after it is no
 # hand at the button.
 _AFTERMATH_S = 30.0
+# A device that is there, was told to be safe, and said last that it is: some say nothing when told what they are
+# already. By then a broker has noticed that a link is dead, and the device has been told again (1.5 keepalives: MQTT
+# 3.1.1 section 3.1.2.10; the firmwares keep to 15 to 60 s).
+_BELIEVED_S = 120.0
 
 
 @dataclass(slots=True)
@@ -44,6 +48,8 @@ class _Held:
         asked: something came on its `set` since the connection stands.
         freed_s: when `engaged` ended, in the seconds of the caller's clock.
         ended: the last word on it was that nothing is asked any more.
+        released_s: when the safe value was sent for that, in the seconds of the caller's clock; inf: not since the
+            connection stands.
     """
 
     engaged: bool
@@ -56,6 +62,7 @@ class _Held:
     asked: bool = False
     freed_s: float = -math.inf
     ended: bool = False
+    released_s: float = math.inf
 
 
 class Twin:
@@ -93,6 +100,7 @@ class Twin:
                 held.reported, held.engaged = None, True
             held.told = b""
             held.asked = False
+            held.released_s = math.inf
 
     def settle(self) -> list[Message]:
         """Return what releases the pins whose end nobody saw: it was asked while there was no connection.
@@ -160,6 +168,10 @@ class Twin:
     def tick(self, now_s: float) -> list[Message]:
         """Return what follows from leases that ended."""
         self._now_s = now_s
+        for pin, held in self._pins.items():
+            safe = held.engaged and held.command is None and self.online and held.reported == self.device.pins[pin].safe
+            if safe and now_s >= held.released_s + _BELIEVED_S:
+                held.engaged, held.freed_s = False, held.released_s
         return [
             message
             for pin, held in self._pins.items()
@@ -172,6 +184,7 @@ class Twin:
         if not held.engaged:
             return self._state(pin)
         safe = self.device.pins[pin].safe
+        held.released_s = self._now_s
         sent = list(self.device.firmware.command(pin, safe, 0))
         self._assume(pin, held, safe)
         return sent + (self._state(pin) if held.reported == safe else [])
