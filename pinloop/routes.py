@@ -98,7 +98,7 @@ def attempt(
     """
     from contract.errors import ContractError
     from service.document import DocumentError
-    from webhook.dialects import FIRING, Notification
+    from webhook.dialects import FIRING, NOT_CONDITIONS, Notification
     from webhook.routes import matching, targets_of
 
     given = dict(_label(one) for one in labels)
@@ -109,22 +109,27 @@ def attempt(
         raise PinloopError(str(error), "Mend it first: `pinloop routes check`.") from None
     notification = Notification("try", 0.0, FIRING, given.get("alertname", ""), given, {})
     own = bool(given.get("actuate"))
-    taken = [] if own else [route.number for route in matching(file.routes, given)]
-    missed = [] if own or taken else [(route.number, route.why_not(given)) for route in file.routes]
+    never = notification.name in NOT_CONDITIONS
+    taken = [] if own or never else [route.number for route in matching(file.routes, given)]
+    missed = [] if own or taken or never else [(route.number, route.why_not(given)) for route in file.routes]
     try:
         found, slot = targets_of(notification, file.routes)
         problem = ""
     except ContractError as error:
         found, slot, problem = [], "", str(error)
+    if never:
+        found, slot, problem = [], "", f"{notification.name} is not a condition: no label and no route makes it one"
     if json_wanted:
         targets = [str(one) for one in found]
         missing = [{"number": number, "why": why} for number, why in missed]
         as_json({"routes": taken, "targets": targets, "slot": slot, "problem": problem, "missed": missing})
     elif problem:
-        click.echo(f"nothing: {problem if own or taken else 'it has no label actuate, and no route matches it'}")
+        click.echo(
+            f"nothing: {problem if own or taken or never else 'it has no label actuate, and no route matches it'}"
+        )
         for number, why in missed:
             click.echo(f"route {number}: {why}")
-        if not own and not file.routes:
+        if not own and not never and not file.routes:
             click.echo(f"{path} has no routes: write one, or give the alert the label actuate=device/pin=value")
     else:
         way = "by its label actuate" if own else f"by route {', '.join(map(str, taken))}"

@@ -22,6 +22,7 @@ from contract.errors import ContractError
 __all__ = [
     "FIRING",
     "IGNORED",
+    "NOT_CONDITIONS",
     "RESOLVED",
     "UNKNOWN",
     "Body",
@@ -40,7 +41,7 @@ UNKNOWN = "unknown"
 IGNORED = "ignored"
 
 # Grafana sends these as firing alerts that carry the rule's own labels, `actuate` too.
-_NOT_CONDITIONS = ("DatasourceNoData", "DatasourceError", "TestAlert")
+NOT_CONDITIONS = ("DatasourceNoData", "DatasourceError", "TestAlert")
 _MAX_FINGERPRINT_CHARS = 64
 _MAX_NAME_CHARS = 200  # every change of the log holds it twice
 _MOST_ALERTS = 20_000  # of one body; a second of work
@@ -178,7 +179,7 @@ def notification_of(alert: RawAlert, labels: dict[str, str], sender: str) -> Not
     status, reason = alert.status, ""
     if status not in (FIRING, RESOLVED):
         status, reason = IGNORED, f"status {status!r} is not firing or resolved"
-    elif name in _NOT_CONDITIONS:
+    elif name in NOT_CONDITIONS:
         status, reason = IGNORED, f"{name} is not a condition"
     elif status == RESOLVED and annotations.get("grafana_state_reason"):
         # MissingSeries, NoData, Error, Paused, RuleDeleted, Updated: the condition was not seen to end.

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.errors import ContractError
+from contract.payloads import bare_number
 from contract.topics import Topics
 from service.block import Block, Problems, one_of
 from service.document import DocumentError, Node, Problem, parse
 from webhook.arbiter import ALERT_SLOTS
 from webhook.foreign.load import read_devices
-from webhook.foreign.model import Device
+from webhook.foreign.model import Device, Pin
 from webhook.foreign.values import yes_no
 from webhook.routes import Route
 from webhook.routes_matchers import Matcher, parse_matchers
@@ -141,10 +142,17 @@ def _targets(problems: Problems, block: Block, devices: Mapping[str, Device]) ->
         if device and "{" not in template.pin and template.pin not in device.pins:
             known = ", ".join(device.pins)
             problems.add(item.line, "targets", f"{item.shown} names a pin that {device.name} has not (it has {known})")
+        if device and template.pin in device.pins and _is_beyond(device.pins[template.pin], template.value):
+            problems.add(item.line, "targets", f"{item.shown} asks a switch for neither 0 nor 1")
         if any((one.device, one.pin) == (template.device, template.pin) for one in found):
             problems.add(item.line, "targets", f"{item.shown} names the pin {template.device}/{template.pin} again")
         found.append(template)
     return found
+
+
+def _is_beyond(pin: Pin, value: str) -> bool:
+    """Tell whether a pin of other firmware cannot be what a target asks of it; only numbers have a `payload`."""
+    return "payload" not in pin.where and "{" not in value and bare_number(value, "targets") not in (0, 1)
 
 
 def _template(text: str) -> Template:

@@ -125,6 +125,12 @@ def test_pinloop_routes_check_says_what_a_file_holds_or_what_is_wrong(tmp_path: 
         (["room=attic", "device=../x"], 1, "nothing: routes[1].targets: '../x' is not a device id"),
         (["room=attic"], 1, "needs the label device"),
         (["room"], 1, "'room' has no name or no ="),
+        (
+            ["alertname=DatasourceNoData", "room=attic", "device=tank"],
+            1,
+            "nothing: DatasourceNoData is not a condition",
+        ),
+        (["alertname=TestAlert", "actuate=a/b=1"], 1, "nothing: TestAlert is not a condition"),
     ],
 )
 def test_pinloop_routes_try_says_what_an_alert_would_get(

@@ -138,6 +138,14 @@ def test_a_route_to_a_pin_that_a_declared_device_has_not_is_a_mistake() -> None:
     assert mistakes(text) == ["12: route 2: targets: 'lamp/right=1' names a pin that lamp has not (it has left)"]
 
 
+def test_a_route_that_asks_a_switch_for_more_than_on_is_a_mistake() -> None:
+    """It would be on, and never be what it was told; a pin with a `payload` takes numbers."""
+    text = GOOD.replace("lamp/left=1", "lamp/left=3")
+    assert mistakes(text) == ["12: route 2: targets: 'lamp/left=3' asks a switch for neither 0 nor 1"]
+    fan = "{kind: custom, pins: {speed: {topic: fan/set, payload: '{value}'}}}"
+    parse_routes(f"version: 1\nroutes:\n  - {{matchers: [], targets: [fan/speed=30]}}\ndevices:\n  fan: {fan}\n")
+
+
 def test_two_devices_cannot_be_told_the_same() -> None:
     """Two names of one relay would fight."""
     two = "version: 1\ndevices:\n" + "".join(f"  {one}: {{kind: tasmota, topic: a, pins: {{p: }}}}\n" for one in "de")
