@@ -174,8 +174,9 @@ def learn(
             out.write_text(text, encoding="utf-8")
         except OSError as error:
             raise PinloopError(f"--out: '{out}' cannot be written ({error.strerror})") from None
-        then = f"cat {out} >> {path or data_dir / 'inputs.toml'}; pinloop inputs check; then start `pinloop up` again (the stack: make apply)"
-        click.echo(f"{out} written. To take it over: {then}", err=True)
+        own = path or data_dir / "inputs.toml"
+        click.echo(f"{out} written. To take it over: cat {out} >> {own}; pinloop inputs check", err=True)
+        click.echo("Then start `pinloop up` again (the stack: make apply).", err=True)
     else:
         click.echo(text, nl=False)
 

@@ -7,7 +7,7 @@ from pinloop.show import ago, clock, number
 __all__ = ["COLUMNS", "NOTHING_YET", "SELDOM", "held_by", "note", "row"]
 
 COLUMNS = ("pin", "desired", "reported", "slot", "from", "differs", "held", "note")
-SELDOM = ("differs", "held", "note")
+SELDOM = ("differs", "held")
 NOTHING_YET = "nothing reported yet"
 
 

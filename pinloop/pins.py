@@ -71,7 +71,13 @@ def list_pins(url: str | None, data_dir: Path, json_wanted: bool) -> None:
     found = find_hub(url, data_dir).get("/pins")
     if json_wanted:
         return as_json(found)
-    table(COLUMNS, [row(one) for one in found["pins"]], SELDOM)
+    rows = [row(one) for one in found["pins"]]
+    if not sys.stdout.isatty():
+        return table(COLUMNS, rows)
+    table(COLUMNS[:-1], [one[:-1] for one in rows], SELDOM)
+    for name, *_, said in rows:  # a sentence has no room in a column
+        if said != "-":
+            click.echo(f"{name}: {said}")
     return None
 
 

@@ -126,7 +126,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
 def test_a_pins_name_is_whole_on_a_narrow_terminal(shown: Callable[..., str]) -> None:
     """It is what the next command needs; columns with nothing in them do not take its room."""
-    said = shown(COLUMNS, [("greenhouse/window_north", "1", "was 0", "manual", "anna", "-", "-", "-")], SELDOM)
+    said = shown(COLUMNS, [("greenhouse/window_north", "1", "was 0", "manual", "anna", "-", "-", "note")], SELDOM)
     assert "greenhouse/window_north" in said
     assert "…" not in said
     assert "desired" in said
