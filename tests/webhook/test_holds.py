@@ -38,10 +38,24 @@ def test_an_off_from_before_it_was_switched_on_does_not_cut_a_minimum_run(guarde
     pump.report(MAIN, 0)
     pump.now_s += 1
     pump.fire("cold")
-    pump.now_s += 30
+    pump.now_s += 1
+    pump.report(MAIN, 1)
+    pump.now_s += 29
     assert pump.end("cold") == []
     pump.report(MAIN, 0)
     assert [one.value for one in pump.claims.reissue([MAIN], pump.now_s)] == [None]
+
+
+def test_a_released_pin_runs_when_on_is_its_default(guarded: Callable[..., Guarded]) -> None:
+    """A fridge: what nobody claims is on, and stays on for its minimum."""
+    pump = guarded(Limits(min_on_s=180))
+    pump.observed.pins["pump"]["main"] = {"safe": 0, "default": 1}
+    pump.fire("peak", value=0)
+    pump.now_s += 600
+    pump.end("peak")
+    pump.now_s += 30
+    assert pump.fire("again", value=0) == []
+    assert pump.held() == ("min_on_s", 150)
 
 
 def test_a_pump_rests_and_starts_again_by_itself(guarded: Callable[..., Guarded]) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.webhook.desk import notice
 from tests.webhook.guarded import EXCLUSIVE, Guarded
 from webhook.arbiter import PERSON, Claim
@@ -79,6 +81,17 @@ def test_a_stronger_wish_that_its_own_guards_hold_back_stops_nobody(guarded: Cal
     assert [(one.pin, one.value) for one in pump.later(60)] == [("main", 0)]
 
 
+def test_a_stronger_wish_for_off_stops_nobody_else(guarded: Callable[..., Guarded]) -> None:
+    """Slot safety keeps one of the pumps off: the other is the one that is left."""
+    pump = guarded(**EXCLUSIVE)
+    pump.fire("leak", BACK, value=0, slot="safety")
+    pump.report(BACK, 0)
+    pump.now_s += 1
+    assert [(one.pin, one.value) for one in pump.fire("a", MAIN)] == [("main", 1)]
+    pump.fire("leak again", BACK, value=0, slot="safety")
+    assert (pump.value(MAIN), pump.held(MAIN)) == (1, None)
+
+
 def test_two_alerts_that_want_both_switch_one(guarded: Callable[..., Guarded]) -> None:
     """In one body or two: never both, and always one."""
     pump = guarded(**EXCLUSIVE)
@@ -101,12 +114,15 @@ def test_an_exclusive_pin_waits_until_the_broker_has_been_heard(guarded: Callabl
     assert [one.value for one in pump.later(1)] == [1]
 
 
-def test_pins_that_become_exclusive_while_both_are_on_are_separated(guarded: Callable[..., Guarded]) -> None:
-    """A changed pins file counts for what runs, too."""
+@pytest.mark.parametrize("stronger", [MAIN, BACK])
+def test_pins_that_become_exclusive_while_both_are_on_are_separated(
+    guarded: Callable[..., Guarded], stronger: tuple[str, str]
+) -> None:
+    """A changed pins file counts for what runs, too; the stronger wish stays."""
     pump = guarded(Limits())
-    pump.fire("a", MAIN)
-    pump.fire("b", BACK)
+    for pin in (MAIN, BACK):
+        pump.fire(pin[1], pin, slot="alert" if pin == stronger else "timer")
     pump.limits.update({MAIN: EXCLUSIVE["main"], BACK: EXCLUSIVE["back"]})
     pump.restart()
     pump.claims.adopt(pump.now_s)
-    assert {pump.value(MAIN), pump.value(BACK)} == {0, 1}
+    assert {pin: pump.value(pin) for pin in (MAIN, BACK)} == {pin: pin == stronger for pin in (MAIN, BACK)}

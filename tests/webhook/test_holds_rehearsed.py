@@ -88,3 +88,11 @@ def test_a_pin_waits_for_one_that_was_on_when_its_dry_run_began(
     assert pumps.held(other)
     pumps.later(20)
     assert (pumps.value(other), pumps.held(other)) == (1, None)
+
+
+def test_of_two_pins_that_are_both_rehearsed_one_waits(pumps: Rehearsing) -> None:
+    """A rehearsal shows what would be."""
+    pumps.rehearsed.update({MAIN, BACK})
+    pumps.fire("a", MAIN)
+    pumps.fire("b", BACK)
+    assert (pumps.value(MAIN), pumps.held(BACK)) == (1, ("exclusive_with", None))
