@@ -1,16 +1,22 @@
 """The dead-letter file as several processes share it: the listener appends, `pinloop deadletter` takes out."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 __all__ = ["Letter", "locked", "older", "read", "remove"]
+
+
+# Rewriting the largest files takes less; whoever was stopped in the middle (Ctrl-Z) must not hold up readings for ever.
+_LOCKED_S, _AGAIN_S = 5.0, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +42,19 @@ def locked(path: Path) -> Iterator[None]:
     """Keep other processes and threads from changing the file meanwhile; it need not exist.
 
     Raises:
-        OSError: its folder does not exist or cannot be written.
+        OSError: its folder does not exist or cannot be written; another process does not let go of the files.
     """
     file = os.open(path.with_name(path.name + ".lock"), os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        end_s = time.monotonic() + _LOCKED_S
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end_s:
+                    raise OSError(errno.ETIMEDOUT, "another process holds it") from None
+                time.sleep(_AGAIN_S)
         yield
     finally:
         os.close(file)

@@ -5,6 +5,7 @@
 
 import json
 import os
+import select
 from collections.abc import Sequence
 
 from store.errors import StoreError
@@ -27,7 +28,10 @@ class JsonLinesSink:
             raise StoreError(f"stdout: {error}", permanent=True) from None
         try:
             while rest:
-                rest = rest[os.write(self._output, rest) :]
+                try:
+                    rest = rest[os.write(self._output, rest) :]
+                except BlockingIOError:  # whoever shares the pipe has made it so; half a line is out already
+                    select.select((), (self._output,), ())
         except OSError as error:
             raise StoreError(f"stdout: {error.strerror}") from error
 

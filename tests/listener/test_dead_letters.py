@@ -150,6 +150,23 @@ def test_a_disk_that_refuses_holds_points_and_lets_messages_go(tmp_path: Path) -
     assert not caught.value.permanent
 
 
+def test_a_command_that_was_stopped_in_the_middle_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-Z while it has the files: as if the disk refused, until it goes on."""
+    monkeypatch.setattr(dead_file, "_LOCKED_S", 0.05)
+    path = tmp_path / "letters.jsonl"
+    dead = DeadLetters(path)
+    before = lost("disk")
+    with dead_file.locked(path):
+        dead.add_messages([(Kept(TOPIC, b"x", T_NS), "json")])
+        with pytest.raises(StoreError, match="another process holds it"):
+            dead.add_points("main", [(point(1), None, "no")])
+    assert lost("disk") == before + 1
+    dead.add_points("main", [(point(1), None, "no")])
+    assert len(letters(path)) == 1
+
+
 # pinloop deadletter
 
 
