@@ -382,7 +382,7 @@ class Holds:
         declared = self._observed.pins.get(pin[0], {}).get(pin[1], {})
         return may_be_on(
             asked_on,
-            None if past.on else past.switched_s,
+            past.switched_s,
             (bool(reported.value), reported.at_s) if reported else None,
             self._observed.online(pin[0]),
             None if declared.get("hold") else self._lease_s,

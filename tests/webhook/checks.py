@@ -117,11 +117,10 @@ class Checks:
         """Somebody is about to switch the pin at its device."""
         if on:
             self._by_hand[pin] = False
+        late_s = _BELIEVED_S if pin in self._unsure else _AFTERMATH_S
         if self._model.winner(pin, self._world.clock.wall_s) or self._asked(pin):
             self.disturbed()
-        elif (
-            on and not self._plan.dead_man(pin) and self._is_calm(_BELIEVED_S if pin in self._unsure else _AFTERMATH_S)
-        ):
+        elif on and self._is_calm(late_s) and not self._plan.dead_man(pin):
             self._left_alone.add(pin)
         if not on:
             self._by_hand.pop(pin, None)

@@ -91,6 +91,34 @@ def test_a_pin_that_somebody_switched_on_by_hand_gives_way(pump: Guarded) -> Non
         assert pump.later(1) == []
 
 
+def test_a_pin_that_has_not_reported_yet_gives_way_by_force(pump: Guarded) -> None:
+    """Its command went out a moment ago: the device may be on, and keep to its minimum."""
+    pump.fire("a", MAIN)
+    assert forced(pump.fire("flood", BACK, slot="safety"), MAIN) == [(0, True)]
+
+
+def test_of_two_emergencies_the_one_that_runs_goes_on(pump: Guarded) -> None:
+    """Neither is worth more than the other: both pumps would be switched off in turn for ever."""
+    pump.fire("fire", MAIN, slot="safety")
+    pump.report(MAIN, 1)
+    pump.report(BACK, 0)
+    pump.now_s += 1
+    assert pump.fire("flood", BACK, slot="safety") == []
+    assert (pump.value(MAIN), pump.held(BACK)) == (1, ("exclusive_with", None))
+
+
+def test_an_emergency_that_may_start_sooner_than_others_ends_the_other_now(guarded: Make) -> None:
+    """Slot `safety` does not wait for `min_off_s`, so neither does the one that is in its way."""
+    pump = guarded(
+        replace(EXCLUSIVE["main"], min_on_s=600), Limits(min_off_s=60, exclusive_with=EXCLUSIVE["back"].exclusive_with)
+    )
+    pump.fire("b", BACK)
+    pump.end("b", BACK)
+    pump.now_s += 1
+    running(pump)
+    assert forced(pump.fire("flood", BACK, slot="safety"), MAIN) == [(0, True)]
+
+
 def test_a_pin_that_is_known_to_be_off_is_left_alone(pump: Guarded) -> None:
     """There is nothing to force."""
     pump.report(MAIN, 0)

@@ -46,6 +46,22 @@ def test_an_exclusive_pin_whose_device_is_away_counts_as_off_when_its_lease_has_
     assert [(one.pin, one.value) for one in pump.later(1)] == [("back", 1)]
 
 
+def test_an_exclusive_pin_that_holds_its_value_without_a_lease_is_never_thought_off(
+    guarded: Callable[..., Guarded],
+) -> None:
+    """Declared `hold`: its device is away, and leaves it on for ever."""
+    pump = guarded(**EXCLUSIVE)
+    pump.observed.pins["pump"]["main"]["hold"] = True
+    pump.fire("a", MAIN)
+    pump.report(MAIN, 1)
+    pump.observed.status["pump"] = "offline"
+    pump.end("a", MAIN)
+    pump.fire("b", BACK)
+    pump.now_s += 10 * LEASE_S
+    pump.fire("b", BACK)
+    assert pump.held(BACK) == ("exclusive_with", None)
+
+
 def test_a_stronger_slot_ends_an_exclusive_pin_and_takes_its_turn(guarded: Callable[..., Guarded]) -> None:
     """First the one goes off, then, when that is reported, the other on; and back when it is over."""
     pump = guarded(**EXCLUSIVE)
