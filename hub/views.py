@@ -35,11 +35,17 @@ def notices(picture: Picture) -> list[Json]:
 
 def device_views(picture: Picture) -> list[Json]:
     """Return every device, those that are away last."""
-    return sorted((device_view(device) for device in picture.devices()), key=lambda view: view["status"] == "offline")
+    heard = not picture.links().get("broker", {"problem": None})["problem"]
+    views = [device_view(device, heard) for device in picture.devices()]
+    return sorted(views, key=lambda view: view["status"] == "offline")
 
 
-def device_view(device: Json) -> Json:
-    """Return a device with its readings as text and the facts of its info that people ask for."""
+def device_view(device: Json, heard: bool) -> Json:
+    """Return a device with its readings as text, its status in words, and the facts of its info that people ask for.
+
+    Args:
+        heard: the hub hears the broker; without it, what was online is only known to have been.
+    """
     info = device["info"]
     facts = [
         text
@@ -59,7 +65,9 @@ def device_view(device: Json) -> Json:
     if status == "unknown":
         # Other firmware tells the listener, not the hub, whether it is there; its readings say it as well.
         status = "readings, no status" if readings else "not heard of yet"
-    return {**device, "says": status, "facts": facts, "readings": readings}
+    elif not heard:
+        status = f"last known {status}"
+    return {**device, "says": status, "heard": heard, "facts": facts, "readings": readings}
 
 
 def _fact(info: Json, key: str, form: str) -> str:
@@ -76,10 +84,11 @@ def pin_view(picture: Picture, entry: Json) -> Json:
     """Return a pin as its card shows it: the picture's entry, and
 
     `low`, `high`, `is_switch`: what it takes; `now`, `wanted`: values as text; `current`: whether `now` holds now, else
-    `until_s`: until when it did; `because`: why the device set it; `desired` (with its value as text in `says`),
-    `claims`, `changes`: the webhook's answer to "why is this pin on?"; `manual`: the claim of a person, or None;
-    `by_person`: whether that one wins; `held`: the wish that a guard holds back (`says`, `because`, `until_s`), or
-    None; `dry_run`: the webhook sends it nothing; `quarantine`: why nothing is sent to it for a while, or None.
+    `until_s`: until when it did, and `away_since_s`: since when its device is away or out of sight; `because`: why the
+    device set it; `desired` (with its value as text in `says`), `claims`, `changes`: the webhook's answer to "why is
+    this pin on?"; `manual`: the claim of a person, or None; `by_person`: whether that one wins; `held`: the wish that a
+    guard holds back (`says`, `because`, `until_s`), or None; `dry_run`: the webhook sends it nothing; `quarantine`: why
+    nothing is sent to it for a while, or None.
     """
     device = picture.device(entry["device"])
     declared = device["info"]["pins"].get(entry["pin"], {}) if device else {}
@@ -108,7 +117,7 @@ def pin_view(picture: Picture, entry: Json) -> Json:
         "now": said(reported["value"]) if reported else "?",
         "on": bool(reported and reported["value"]),
         "status": device["status"] if device else "unknown",
-        "status_since_s": device["since_s"] if device else None,
+        "away_since_s": None if current or not device else _away_since(device, broker),
         "current": current,
         "until_s": None if current else _known_until(entry, device, broker),
         "because": words.WHY[reported["why"]] if reported else "",
@@ -130,6 +139,11 @@ def pin_view(picture: Picture, entry: Json) -> Json:
             for change in explained.get("changes") or []
         ],
     }
+
+
+def _away_since(device: Json, broker: Json) -> float | None:
+    """Return since when a device is what it is, or, where only the hub hears nothing, since when that is so."""
+    return device["since_s"] if device["status"] != ONLINE else broker["since_s"]  # type: ignore[no-any-return]
 
 
 def _known_until(entry: Json, device: Json | None, broker: Json) -> float | None:

@@ -33,8 +33,8 @@ function times(root = document) {
     put(node, (far ? new Date(node.dataset.t * 1000).toLocaleDateString([], { day: "numeric", month: "short" }) + " " : "") + clock(node.dataset.t));
   }
   for (const node of all(".reading", root)) {
-    const offline = node.closest("[data-status]").dataset.status === "offline";
-    node.classList.toggle("stale", offline || now() - node.dataset.t > node.dataset.stale);
+    const away = ["offline", "unseen"].includes(node.closest("[data-status]").dataset.status);
+    node.classList.toggle("stale", away || now() - node.dataset.t > node.dataset.stale);
   }
   for (const node of all(".differs[data-since]", root)) node.hidden = now() - node.dataset.since < 1;
 }
@@ -173,7 +173,7 @@ const tell = {
   status: () => { refresh("devices", "devices"); refresh("pins", "pins"); },
   info: () => { refresh("devices", "devices"); refresh("pins", "pins"); },
   alerts: () => refresh("alerts", "alerts"),
-  links: () => { for (const name of ["notices", "alerts", "pins"]) refresh(name, name); },
+  links: () => { for (const name of ["notices", "alerts", "pins", "devices"]) refresh(name, name); },
   reading({ device, sensor, value, decimals, t_s, stale_s }) {
     const name = `${device}/${sensor}`;
     charts.get(name)?.push(t_s, value);

@@ -9,7 +9,7 @@ from contract.commands import Command, State
 from hub.feed import Feed
 from hub.live import MAX_SENSORS_PER_DEVICE, Picture
 from hub.settings import Settings, stale_of
-from hub.views import alert_views, pin_view, pin_views
+from hub.views import alert_views, device_views, pin_view, pin_views
 from service.errors import SettingsError
 
 INFO = {"sensors": {"pot": {"unit": "%"}}, "pins": {"red": {"gpio": 4}}}
@@ -142,9 +142,29 @@ def test_a_value_is_current_only_while_device_and_broker_are_there() -> None:
     clock.now_s = 1100
     picture.status("lights", "offline", retained=False)
     assert (shown(picture)["current"], shown(picture)["until_s"]) == (False, 1100)
+    assert shown(picture)["away_since_s"] == 1100
     picture.status("lights", "online", retained=False)
+    assert shown(picture)["away_since_s"] is None
+    clock.now_s = 1200
     picture.link("broker", "no connection")
-    assert (shown(picture)["current"], shown(picture)["until_s"]) == (False, 1100)
+    assert (shown(picture)["current"], shown(picture)["until_s"]) == (False, 1200)
+    assert shown(picture)["away_since_s"] == 1200  # not since it came online
+
+
+def test_a_status_is_only_the_last_known_one_while_the_broker_is_away() -> None:
+    """A green dot says that a device is there now. One that only its readings tell of is not "unknown"."""
+    picture, clock = make()
+    picture.status("lights", "online", retained=False)
+    picture.reading("meter", "power", 3.0, clock())
+    picture.command("pump", "main", None)
+
+    def said() -> dict[str, tuple[str, bool]]:
+        return {view["device"]: (view["says"], view["heard"]) for view in device_views(picture)}
+
+    assert said()["lights"] == ("online", True)
+    assert (said()["meter"][0], said()["pump"][0]) == ("readings, no status", "not heard of yet")
+    picture.link("broker", "no connection")
+    assert said()["lights"] == ("last known online", False)
 
 
 def test_a_pin_that_only_its_device_declares_is_shown_without_a_value() -> None:
