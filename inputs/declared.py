@@ -25,6 +25,7 @@ from inputs.tasmota.decode import Tasmota
 from inputs.topics import TopicPattern
 from inputs.zigbee2mqtt.decode import Zigbee2mqtt
 from service.errors import SettingsError
+from service.packets import MOST_TOPIC_CHARS
 
 __all__ = ["FIRMWARE", "NONE", "Inputs", "load", "parse"]
 
@@ -39,6 +40,7 @@ FIRMWARE: dict[str, type[Input]] = {
     "isems": Isems,
     "espnet": Espnet,
 }
+_MOST_TOPICS = 4096  # that are remembered
 _BESIDE = ("version", "devices", "numbers", "custom", "gateways")
 
 
@@ -57,7 +59,7 @@ class Inputs:
         self.inputs = list(inputs)
         self.gateways = list(gateways)
         self._patterns = [(TopicPattern(text), one) for one in inputs for text in (*one.filters, *one.own)]
-        self.find = lru_cache(maxsize=8192)(self._find)
+        self.find = lru_cache(maxsize=_MOST_TOPICS)(self._find)
 
     def filters(self) -> list[str]:
         """Return what is to be subscribed to."""
@@ -77,7 +79,7 @@ class Inputs:
         Raises:
             ContractError: it cannot be read, or no input has its topic (reason "prefix").
         """
-        one = self.find(topic)
+        one = self.find(topic) if len(topic) <= MOST_TOPIC_CHARS else None
         if one is None:
             raise TopicError("topic", topic, "is of no input", "prefix")
         return one.decode(topic, payload)

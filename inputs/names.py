@@ -13,35 +13,45 @@ from zlib import crc32
 from contract.errors import TopicError
 from contract.limits import MAX_DEVICE_CHARS, MAX_NAME_CHARS
 
-__all__ = ["RESERVED", "Claims", "device_id", "sensor_name"]
+__all__ = ["MOST_NAME_CHARS", "RESERVED", "Claims", "device_id", "sensor_name"]
 
 # Names that the store keeps for itself (store.points.RESERVED; a test compares them).
 RESERVED = frozenset(("n", "boot", "device", "time"))
+MOST_NAME_CHARS = 128
+"""Of a foreign device: a longer one is refused, for its name is remembered."""
 _HASH_CHARS = 8
 _MOST_DEVICES = 20_000
+_MOST_REMEMBERED = 4096
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=_MOST_REMEMBERED)
 def device_id(text: str) -> str:
     """Return the device id for a foreign name: `Living Room` is `living-room`, `AA:BB` is `aa-bb`.
 
     Raises:
-        TopicError: nothing of it is left.
+        TopicError: nothing of it is left, or it is too long.
     """
+    if len(text) > MOST_NAME_CHARS:
+        raise TopicError("device", text, f"is longer than {MOST_NAME_CHARS} characters", "size")
     found = re.sub(r"[^a-z0-9_-]+", "-", _ascii(text).lower()).strip("-_")
     if not found:
         raise TopicError("device", text, "has no letter or digit to name a device by", "device")
     return _cut(found, text, MAX_DEVICE_CHARS)
 
 
-@lru_cache(maxsize=8192)
 def sensor_name(path: tuple[str, ...]) -> str:
     """Return the sensor's name for a path in a message: (`ENERGY`, `ApparentPower`) is `energy_apparent_power`.
 
     Raises:
         TopicError: nothing of it is left.
     """
+    if sum(map(len, path)) <= MOST_NAME_CHARS:
+        return _remembered_name(path)
+    return _made_name(path)
+
+
+def _made_name(path: tuple[str, ...]) -> str:
     whole = "/".join(path)
     parts = (_CAMEL.sub("_", _ascii(part)).lower() for part in path)
     found = re.sub(r"[^a-z0-9]+", "_", "_".join(parts)).strip("_")
@@ -52,6 +62,9 @@ def sensor_name(path: tuple[str, ...]) -> str:
     if found in RESERVED:
         found += "_value"
     return _cut(found, whole, MAX_NAME_CHARS)
+
+
+_remembered_name = lru_cache(maxsize=_MOST_REMEMBERED)(_made_name)
 
 
 def _ascii(text: str) -> str:

@@ -75,6 +75,7 @@ def main(argv: Sequence[str]) -> int:
         Handover.telling(intake.ack),
         batch_max_points=settings.batch_max_points,
         slot=part.slot,
+        names_max_bytes=settings.names_max_bytes,
         relay=Relay(Topics(settings.mqtt_prefix), intake.publish_all).take if polled or inputs.gateways else None,
     )
     health = Health("listener")

@@ -11,10 +11,10 @@ from typing import TypeGuard
 from contract.limits import MAX_INTEGER
 from contract.presence import OFFLINE
 from listener import metrics
-from listener.census import Census
+from listener.census import NAMES_MAX_BYTES, PIN_BYTES, SENSOR_BYTES, Census
 from listener.clocks import DEVICE, RECEIPT, Clocks
 from listener.decode import About, Commanded, Info, Readings, Reported, Said, Status
-from listener.identity import Identities
+from listener.identity import Identities, together
 from listener.pins import Pins
 from listener.quick import Plain
 from listener.sensors import Sensors
@@ -25,6 +25,8 @@ from store.points import DEVICES, READINGS
 __all__ = ["Assembler"]
 
 _MOST_TOGETHER = 64  # sets of sensors of a device that are remembered
+_MOST_SETS = 20_000  # of all devices
+_TEXT_BYTES = 350  # what a text about a device takes
 _INFO_FIELDS = ("rssi", "heap", "uptime_s")
 
 
@@ -47,23 +49,25 @@ class Assembler:
 
     Args:
         slot: of a listener that shares with others, see `Stamps`.
+        names_max_bytes: see `Census`.
     """
 
-    def __init__(self, slot: int = 0) -> None:
-        self._census = Census()
+    def __init__(self, slot: int = 0, names_max_bytes: int = NAMES_MAX_BYTES) -> None:
+        self._census = Census(names_max_bytes)
         self._identities = Identities()
         self._stamps = Stamps(slot)
         self._clocks = Clocks()
         self._about: dict[tuple[str, str], str] = {}  # (device, what) -> text
         self._pins = Pins()
-        self._sensors = Sensors()
+        self._sensors = Sensors(self._census)
         self._steady: dict[str, _Steady] = {}
+        self._sets = 0  # noted in `_steady` since it was empty
         self._new = self._duplicates = 0  # not counted yet
 
     def preload(self, identities: Iterable[tuple[str, str, int, str]]) -> None:
         """Learn which samples (device, boot, n, sensors) are stored already."""
-        for identity in identities:
-            self._identities.first_time(*identity)
+        for device, boot, n, sensors in identities:
+            self._identities.first_time(device, boot, n, together(sensors))
 
     def points(self, fact: Said, retained: bool, received_ns: int) -> list[Point]:
         """Return what is to be stored.
@@ -76,7 +80,7 @@ class Assembler:
         Raises:
             Rejected: there are too many devices, or names of this one.
         """
-        self._census.admit(fact.device, _names_in(fact))
+        self._census.admit(fact.device, *_names_in(fact))
         if retained:
             self._learn(fact)
             return []
@@ -114,6 +118,9 @@ class Assembler:
             if steady is None or source != steady.source or len(steady.until_ns) > _MOST_TOGETHER:
                 steady = self._steady[device] = _Steady(source, (("device", device),), {})
             steady.until_ns[sensors] = until_ns
+            self._sets += 1
+            if self._sets >= _MOST_SETS:
+                self._steady, self._sets = {}, 0
         if t_s is not None and not self._clocks.steady(device, boot, n, t_s, received_ns):
             return False
         fields: Mapping[str, float | str] = values
@@ -156,7 +163,7 @@ class Assembler:
             # `n` counts from a start of the device: without the start's name it says nothing after the next one.
             fields: dict[str, float | str] = dict(sample.values)
             if sample.n is not None and sample.boot:
-                if not self._identities.first_time(device, sample.boot, sample.n, ",".join(sorted(sample.values))):
+                if not self._identities.first_time(device, sample.boot, sample.n, together(sample.values)):
                     self._duplicates += 1
                     continue
                 fields.update(n=sample.n, boot=sample.boot)
@@ -169,14 +176,16 @@ class Assembler:
         return Point(DEVICES, (("device", device),), fields, self._stamps.stamp(device, received_ns))
 
 
-def _names_in(fact: Said) -> Iterable[str]:
-    """Return the names of sensors and pins in a fact."""
+def _names_in(fact: Said) -> tuple[Iterable[str], int]:
+    """Return the names in a fact that are remembered, and the memory that each takes, in bytes."""
     match fact:
         case Readings(_, samples):
-            return {name for sample in samples for name in sample.values}
+            return {name for sample in samples for name in sample.values}, SENSOR_BYTES
         case Commanded(_, pin, _) | Reported(_, pin, _):
-            return (pin,)
-    return ()
+            return (pin,), PIN_BYTES
+        case About(_, texts):
+            return texts, _TEXT_BYTES
+    return (), 0
 
 
 def _is_number(value: object) -> TypeGuard[float]:

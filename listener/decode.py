@@ -22,12 +22,14 @@ from inputs.facts import About, Readings, Refused, Status
 from listener.errors import Rejected
 from service.errors import SettingsError
 from service.extra_topics import parse_extra
+from service.packets import MOST_TOPIC_CHARS
 from store.points import RESERVED
 
 __all__ = [
     "About", "Commanded", "Decoder", "Fact", "Info", "Input", "Readings", "Refused", "Reported", "Said", "Status",
 ]  # fmt: skip
 
+_MOST_TOPICS = 4096  # that are remembered
 _STATES = (t.STATUS, t.INFO, t.PIN_SET, t.PIN_STATE)
 
 
@@ -97,7 +99,7 @@ class Decoder:
         self._extra = _stored_extra(extra)
         self._inputs = list(inputs)
         # The same topics come again and again; what is no topic raises, so nothing of a stranger stays in the cache.
-        self._reader = lru_cache(maxsize=8192)(self._resolve)
+        self._reader = lru_cache(maxsize=_MOST_TOPICS)(self._resolve)
 
     def filters(self) -> list[str]:
         """Return the subscription filters for what is decoded here."""
@@ -117,6 +119,8 @@ class Decoder:
         Raises:
             Rejected: it breaks the contract; no input raises anything else.
         """
+        if len(topic) > MOST_TOPIC_CHARS:
+            raise Rejected(f"topic: {topic[:40]!r}... is longer than {MOST_TOPIC_CHARS} characters", "size")
         try:
             return self._reader(topic)(payload)
         except ContractError as error:

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from listener.batch import Batch
-from listener.identity import Identities, Identity, Piece, asked_per_device
+from listener.identity import Identities, Identity, Piece, asked_per_device, together
 from listener.spool import Spool
 from service import logs
 from service.failpoints import crash_at
@@ -89,8 +89,8 @@ class Doubts:
             known = self._known if self._known is not None else Identities()
             if not self._asked:
                 most = asked_per_device(len(self._store.devices()))
-                for identity in self._store.identities(most):
-                    known.first_time(*identity)
+                for device, boot, n, sensors in self._store.identities(most):
+                    known.first_time(device, boot, n, together(sensors))
                 self._known, self._asked = known, True
             if not self._kept and self._spool.position(self._reader) < self._spool.end:
                 self._kept = True
@@ -135,5 +135,5 @@ def identity_of(point: Point) -> Identity | None:
     n, boot = point.fields.get("n"), point.fields.get("boot")
     if point.measurement != READINGS or n is None or not boot:
         return None
-    sensors = ",".join(sorted(point.fields.keys() - set(BOOKKEEPING)))
+    sensors = together(point.fields.keys() - set(BOOKKEEPING))
     return dict(point.tags)["device"], str(boot), int(n), sensors

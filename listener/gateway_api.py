@@ -19,6 +19,7 @@ from prometheus_client import Counter
 
 from inputs.gateway.accounts import Account, holder
 from inputs.gateway.decode import TOPIC
+from inputs.times import instant
 from listener.gateway_items import BadRequestError, batch_of, messages, single_of, sort
 from listener.handover import Handover
 from service import logs
@@ -101,7 +102,8 @@ class GatewayApi:
         except BadRequestError as error:
             return 400, {"error": str(error)}
         said: dict[str, Any] = {"stored": found.stored, "unknown": found.unknown, "rejected": found.rejected[:100]}
-        timed = all(item.get("timestamp") is not None for items in found.known.values() for item in items)
+        # 0, from a clock that was never set, is no time: it is the same with every reading.
+        timed = all(instant(item.get("timestamp")) for items in found.known.values() for item in items)
         problem = self._deliver(account.id.encode() + b"\0" + body, made, timed)
         if problem:
             return 503, {"error": problem}

@@ -5,17 +5,19 @@ the longest time goes first: neither how many later numbers a device has sent no
 unknown, only that many others do.
 """
 
+import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-__all__ = ["Identities", "Identity", "Piece", "asked_per_device"]
+__all__ = ["Identities", "Identity", "Piece", "asked_per_device", "together"]
 
-Identity = tuple[str, str, int, str]  # device, boot, n, sensors
+Identity = tuple[str, str, int, str]  # device, boot, n, sensors (see `together`)
 
 Piece = tuple[str, str, str, int]  # device, boot, sensors, n // 2048
 
 _MOST_PIECES = 20_000  # 11 MB: 40 million samples in the best case
 _SHIFT, _MASK = 11, 2047
+_MOST_TEXT_CHARS = 96
 # Of one device the broker brings again at most what it lets wait for its acknowledgement (max_inflight_messages;
 # shipped: 5000, of all devices together); of many devices so many samples overall, to start within seconds.
 _MOST_ASKED, _LEAST_ASKED, _ASKED = 8192, 512, 400_000
@@ -24,6 +26,20 @@ _MOST_ASKED, _LEAST_ASKED, _ASKED = 8192, 512, 400_000
 def asked_per_device(devices: int) -> int:
     """Return how many samples of each of so many devices a store is asked for at the start."""
     return min(_MOST_ASKED, max(_LEAST_ASKED, _ASKED // max(1, devices)))
+
+
+def together(sensors: str | Iterable[str]) -> str:
+    """Return the text for sensors that come together: sorted and joined by commas; a long one ends in its hash.
+
+    So that ever other sets of many sensors, 2 KB each, do not fill the memory.
+
+    Args:
+        sensors: their names, or such a text already, long or not.
+    """
+    text = sensors if isinstance(sensors, str) else ",".join(sorted(sensors))
+    if len(text) <= _MOST_TEXT_CHARS:
+        return text
+    return f"{text[:32]}#{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
 
 
 class Identities:
@@ -47,7 +63,7 @@ class Identities:
     def first_time(self, device: str, boot: str, n: int, sensors: str) -> bool:
         """Note a sample, and return whether it is new.
 
-        Its sensors (sorted names, joined by commas) are part of it: some firmware counts each sensor by itself.
+        Its sensors are part of it: some firmware counts each by itself.
         One of a piece that was forgotten is taken as new: storing twice is better than losing.
         """
         key, bit = (device, boot, sensors, n >> _SHIFT), 1 << (n & _MASK)
@@ -69,5 +85,6 @@ class Identities:
     def of(cls, pieces: list[tuple[Piece, bytes]]) -> "Identities":
         """Return what `pieces` gave."""
         found = cls()
-        found._seen.update((key, int.from_bytes(bits, "little")) for key, bits in pieces)
+        for (device, boot, sensors, piece), bits in pieces:  # earlier versions kept long texts
+            found._seen[device, boot, together(sensors), piece] = int.from_bytes(bits, "little")
         return found

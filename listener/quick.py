@@ -15,11 +15,15 @@ from contract.errors import PayloadError
 from contract.limits import MAX_INTEGER, MAX_PAYLOAD_BYTES, MAX_SENSORS_PER_SAMPLE
 from contract.payloads import string
 from contract.topics import is_name
+from listener.identity import together
+from service.packets import MOST_TOPIC_CHARS
+from service.remembered import Remembered
 from store.points import RESERVED
 
 __all__ = ["Plain", "QuickReader"]
 
-_MOST_REMEMBERED = 16384
+_MOST_BOOTS = 8192
+_MOST_PLACES_BYTES, _MOST_SHAPES_BYTES = 4 << 20, 2 << 20
 _SINGLE = {"v", "t", "n", "b"}  # of `reading/<sensor>`
 _SEVERAL = {"_t", "_n", "_b"}  # of `readings`, beside the sensors
 
@@ -27,7 +31,7 @@ _Number = Annotated[int, msgspec.Meta(ge=-MAX_INTEGER, le=MAX_INTEGER)] | float
 _numbers = msgspec.json.Decoder(dict[str, _Number] | _Number).decode
 _numbers_and_texts = msgspec.json.Decoder(dict[str, _Number | str] | _Number).decode
 
-# device, sensor -> number, the sensors' names (sorted and joined by commas), and t_s, n and boot as in
+# device, sensor -> number, the sensors' names (see `together`), and t_s, n and boot as in
 # `contract.readings.Sample`. A tuple: a tenth of the cost of an object.
 Plain = tuple[str, Mapping[str, float], str, float | None, int | None, str]
 
@@ -61,8 +65,8 @@ class QuickReader:
 
     def __init__(self, place: Callable[[str], tuple[str, str] | None]) -> None:
         self._place = place
-        self._places: dict[str, _Place | None] = {}
-        self._shapes: dict[tuple[str, ...], _Shape | None] = {}
+        self._places = Remembered[str, _Place | None](_MOST_PLACES_BYTES)
+        self._shapes = Remembered[tuple[str, ...], _Shape | None](_MOST_SHAPES_BYTES)
         self._boots: set[str] = {""}
 
     def read(self, topic: str, payload: bytes) -> Plain | None:
@@ -70,8 +74,11 @@ class QuickReader:
         try:
             place = self._places[topic]
         except KeyError:
+            if len(topic) > MOST_TOPIC_CHARS:
+                return None
             found_place = self._place(topic)
-            place = self._remember(self._places, topic, found_place and _Place(*found_place))
+            place = _Place(*found_place) if found_place else None
+            self._places.keep(topic, place, 2 * len(topic))
         if place is None or len(payload) > MAX_PAYLOAD_BYTES:
             return None
         try:
@@ -89,7 +96,8 @@ class QuickReader:
         try:
             shape = self._shapes[keys]
         except KeyError:
-            shape = self._remember(self._shapes, keys, _shape(keys))
+            shape = _shape(keys)
+            self._shapes.keep(keys, shape, sum(map(len, keys)) + 70 * len(keys))
         if shape is None:
             return None
         values = found if shape.bare else {name: found[name] for name in shape.names}
@@ -118,19 +126,12 @@ class QuickReader:
                 string(boot, "", 16)
             except PayloadError:
                 return None
-            if len(self._boots) > _MOST_REMEMBERED:
+            if len(self._boots) > _MOST_BOOTS:
                 self._boots = {""}
             self._boots.add(boot)
         if (n is not None and (type(n) is not int or n < 0)) or type(t_s) is str:
             return None
         return (device, values, sensors, t_s, n, boot)
-
-    @staticmethod
-    def _remember(known: dict[Any, Any], key: Any, value: Any) -> Any:
-        if len(known) >= _MOST_REMEMBERED:
-            known.clear()
-        known[key] = value
-        return value
 
 
 def _shape(keys: tuple[str, ...]) -> _Shape | None:
@@ -139,4 +140,4 @@ def _shape(keys: tuple[str, ...]) -> _Shape | None:
         return None
     if not all(map(is_name, names)) or RESERVED.intersection(names):
         return None
-    return _Shape(names, ",".join(sorted(names)), len(names) == len(keys))
+    return _Shape(names, together(names), len(names) == len(keys))

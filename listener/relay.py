@@ -24,7 +24,7 @@ __all__ = ["Relay"]
 # A request of a gateway has at most 5000 items, each perhaps of a device of its own.
 _MOST_WAITING = 5000
 _GIVEN_UP_S = 10.0
-_MOST_SENSORS = 50_000
+_MOST_SENSORS = 20_000
 
 COPIES = Counter(
     "listener_relayed_total",

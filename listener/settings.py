@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inputs.settings import InputsSettings
+from listener.census import NAMES_MAX_BYTES
 from listener.sharing import SharingSettings
 from service.extra_topics import ExtraTopicsSettings
 from service.settings import HttpSettings, LogSettings, MqttSettings, setting
@@ -28,6 +29,12 @@ class Settings(
     batch_max_points: int = setting(5000, "Most points in one write.", least=1, most=100000)
     queue_max_bytes: int = setting(
         4194304, "Bytes of messages held in memory; beyond it the broker is not read any more.", least=65536
+    )
+    names_max_bytes: int = setting(
+        NAMES_MAX_BYTES,
+        "Memory for names of devices (1700 bytes each), their sensors (250) and pins (1000); beyond it new ones are"
+        " refused until the next start.",
+        least=65536,
     )
     dead_letter_path: Path = setting(
         Path("data/dead-letter.jsonl"), "File for points that a store refuses for good and messages that nobody reads."

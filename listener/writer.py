@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from listener.assemble import Assembler
 from listener.batch import Batch
+from listener.census import NAMES_MAX_BYTES
 from listener.dead import DeadLetters
 from listener.decode import Decoder
 from listener.delivery import Delivery, Stopped
@@ -27,6 +28,7 @@ class Writer:
         ack: acknowledges messages to the broker.
         batch_max_points: most points in one write, but for the last message's.
         slot: of a listener that shares with others, see `Stamps`.
+        names_max_bytes: see `Census`.
         relay: gets what is delivered and acknowledged; must neither block nor raise.
     """
 
@@ -40,6 +42,7 @@ class Writer:
         *,
         batch_max_points: int,
         slot: int = 0,
+        names_max_bytes: int = NAMES_MAX_BYTES,
         relay: Callable[[Batch], None] | None = None,
     ) -> None:
         self._queue = queue
@@ -48,7 +51,7 @@ class Writer:
         self._ack = ack
         self._relay = relay
         self._batch_max_points = batch_max_points
-        self._assembler = Assembler(slot)
+        self._assembler = Assembler(slot, names_max_bytes)
         self._translator = Translator(decoder, self._assembler)
         self._log = logs.get("listener")
 

@@ -25,7 +25,7 @@ from service import logs, tls
 from service.block_client import BlockClient, unusable
 from service.errors import SettingsError
 from service.flights import Outgoing
-from service.packets import Received, acknowledgements
+from service.packets import MOST_TOPIC_CHARS, Received, acknowledgements
 from service.settings import MqttSettings
 
 __all__ = ["Batches", "Message", "NotConnected", "Outgoing", "Publication", "Session"]
@@ -343,7 +343,7 @@ class Session:
 
     def _deliver_one(self, batches: Batches, message: Message) -> None:
         try:
-            topic = message.topic
+            topic = message.topic[: MOST_TOPIC_CHARS + 1]
         except UnicodeDecodeError:  # MQTT 3.1.1 forbids it, but not every broker looks
             topic = ""
         while not isinstance(self._client, BlockClient) and not batches.room(1.0):

@@ -13,14 +13,20 @@ from collections.abc import Iterable
 import msgspec
 
 from contract.limits import MAX_PAYLOAD_BYTES
+from service.remembered import Remembered
 
-__all__ = ["MOST_PACKET_BYTES", "PUBLISH", "Malformed", "Received", "Scanner", "acknowledgements", "header"]
+__all__ = [
+    "MOST_PACKET_BYTES", "MOST_TOPIC_CHARS", "PUBLISH", "Malformed", "Received", "Scanner", "acknowledgements",
+    "header",
+]  # fmt: skip
 
 PUBLISH = 0x30
 # Topic, packet id and one byte more of payload than anything of ours takes: a packet beyond it is cut there, so that
 # its payload is refused for its size, and a broker without a limit cannot fill our memory.
 MOST_PACKET_BYTES = 2 + 65535 + 2 + MAX_PAYLOAD_BYTES + 1
-_MOST_TOPICS = 65536
+# Ours have at most 146, firmware of others perhaps more. What is longer is cut after one more, so that it is refused.
+MOST_TOPIC_CHARS = 256
+_MOST_TOPICS_BYTES = 4 << 20
 _PUBACK, _PUBCOMP = 0x4002, 0x7002  # type and remaining length
 
 
@@ -32,7 +38,8 @@ class Received(msgspec.Struct, frozen=True, gc=False):
     """A message as it came.
 
     Attributes:
-        topic: its topic, "" when it is not UTF-8 (MQTT 3.1.1 forbids that, but not every broker looks).
+        topic: its topic, "" when it is not UTF-8 (MQTT 3.1.1 forbids that, but not every broker looks); at
+            most MOST_TOPIC_CHARS + 1 characters of it.
         payload: at most MOST_PACKET_BYTES of it.
         retain: the broker kept it: it is old by an unknown time.
         qos: 0, 1 or 2.
@@ -54,7 +61,7 @@ class Scanner:
     """Reads PUBLISH packets of QoS 0 and 1; remembers the topics that it has seen."""
 
     def __init__(self) -> None:
-        self._topics: dict[bytes, str] = {}
+        self._topics = Remembered[bytes, str](_MOST_TOPICS_BYTES)
 
     def scan(self, data: bytes, at: int, link: int, received_ns: int, found: list[Received]) -> int:
         """Append the messages from `at` on to `found`, and return the start of the first packet that is none.
@@ -104,12 +111,10 @@ class Scanner:
 
     def _learn(self, name: bytes) -> str:
         try:
-            topic = name.decode()
+            topic = name.decode()[: MOST_TOPIC_CHARS + 1]
         except UnicodeDecodeError:
             return ""
-        if len(self._topics) >= _MOST_TOPICS:
-            self._topics.clear()
-        self._topics[name] = topic
+        self._topics.keep(name, topic, 2 * len(name))
         return topic
 
 

@@ -7,6 +7,7 @@ SETTING_NAMES = {
         "mqtt_reader",
         "batch_max_points",
         "queue_max_bytes",
+        "names_max_bytes",
         "dead_letter_path",
         "dead_letter_max_bytes",
         "spool_path",

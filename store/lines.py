@@ -12,15 +12,17 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from service.remembered import Remembered
 from store.errors import StoreError
 from store.points import Point
 
 __all__ = ["line", "lines", "tag_text"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_MOST_REMEMBERED = 65536
-_heads: dict[tuple[str, tuple[tuple[str, str], ...]], str] = {}  # (measurement, tags) -> a line up to the fields
-_names: dict[str, str] = {}  # field -> its escaped name and "="
+_MOST_REMEMBERED = 4096
+# (measurement, tags) -> a line up to the fields
+_heads = Remembered[tuple[str, tuple[tuple[str, str], ...]], str](4 << 20)
+_names = Remembered[str, str](2 << 20)  # field -> its escaped name and "="
 
 _MIN_TS_NS, _MAX_TS_NS = -(2**63) + 2, 2**63 - 2  # InfluxDB keeps the outermost values for itself
 
@@ -32,9 +34,6 @@ def lines(points: Iterable[Point]) -> bytes:
         StoreError: permanent; a point cannot be written.
     """
     heads, names = _heads, _names
-    if len(heads) + len(names) > _MOST_REMEMBERED:
-        heads.clear()
-        names.clear()
     found: list[str] = []
     for point in points:
         # Heads and names come again and again; what comes for the first time, or is not so simple, is `line`'s.
@@ -52,8 +51,11 @@ def lines(points: Iterable[Point]) -> bytes:
             found.append(f"{text} {ts_ns}")
         else:
             found.append(line(point))
-            heads[point.measurement, point.tags] = _head(point)
-            names.update({key: _name(key) + "=" for key in point.fields})
+            head = _head(point)
+            heads.keep((point.measurement, point.tags), head, 4 * len(head) + 200)
+            for key in point.fields:
+                if key not in names:
+                    names.keep(key, _name(key) + "=", 2 * len(key))
     return "\n".join(found).encode()
 
 
@@ -76,7 +78,7 @@ def _head(point: Point) -> str:
     return _name(point.measurement, measurement=True) + tags
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=_MOST_REMEMBERED)
 def tag_text(tags: tuple[tuple[str, str], ...]) -> str:
     """Return tags as they stand in a line, sorted by key; equal tags give equal text.
 
@@ -86,7 +88,7 @@ def tag_text(tags: tuple[tuple[str, str], ...]) -> str:
     return ",".join([f"{_name(key)}={_name(value)}" for key, value in sorted(tags)])
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=_MOST_REMEMBERED)
 def _name(text: str, measurement: bool = False) -> str:
     """Return a measurement, tag key, tag value or field key, escaped.
 
@@ -100,7 +102,7 @@ def _name(text: str, measurement: bool = False) -> str:
     return escaped if measurement else escaped.replace("=", "\\=")
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=_MOST_REMEMBERED)
 def _other_value(value: float | str) -> str:
     """Return a value that is no finite float: whole numbers and texts that come again."""
     return _value(value)

@@ -23,6 +23,7 @@ __all__ = ["SqliteStore"]
 
 _VERSION = 1
 _BUSY_TIMEOUT_S = 5.0
+_MOST_IDS = 20_000  # that are remembered
 
 # One row a field, like InfluxDB: any measurement fits, and a point that comes again replaces itself.
 _SCHEMA = f"""
@@ -65,6 +66,8 @@ class SqliteStore:
                     for field, value in point.fields.items()
                 ),
             )
+        if len(self._ids) > _MOST_IDS:
+            self._ids.clear()
         self._ids.update(found)  # only now: ids of a transaction that was rolled back are free again
 
     def latest(self, device: str) -> dict[str, tuple[float, float]]:

@@ -8,6 +8,7 @@ Source: Full Stack IoT, gateway and server.
 
 from contract.errors import PayloadError
 from contract.payloads import mapping
+from contract.topics import is_device
 from inputs.base import Context
 from inputs.facts import Fact, Ignored, Readings, Refused
 from inputs.table import Table
@@ -34,6 +35,9 @@ class Gateway:
         """See `Input`."""
         facts: list[Fact] = []
         for device, items in mapping(document(payload, "gateway"), "gateway").items():
+            if not is_device(device):
+                facts.append(Refused(f"{device[:80]!r} is not a device id", "device"))
+                continue
             ignored: list[Ignored] = []
             readings = Readings(device, [])
             for item in items if isinstance(items, list) else ():

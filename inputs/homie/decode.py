@@ -24,7 +24,8 @@ _STATES = {
     "init": ONLINE, "ready": ONLINE, "alert": ONLINE, "sleeping": SLEEPING, "lost": OFFLINE, "disconnected": OFFLINE,
 }  # fmt: skip
 _NUMBERS = ("integer", "float", "percent", "boolean", "")
-_MOST_PROPERTIES = 20_000
+# The other properties of a device count as unknown: what is remembered of a stranger's must not fill the memory.
+_MOST_PROPERTIES, _MOST_ID_CHARS = 10_000, 192
 
 
 class Homie:
@@ -85,6 +86,8 @@ class Homie:
         return [Readings(self._context.device(self.name, name), samples), *ignored] if samples else [*ignored]
 
     def _note(self, device: str, node: str, name: str, key: str, value: str) -> None:
+        if len(device) + len(node) + len(name) > _MOST_ID_CHARS:
+            return
         self._properties.setdefault((device, node, name), {})[key] = value[:32]
         if len(self._properties) > _MOST_PROPERTIES:
             self._properties.popitem(last=False)

@@ -162,6 +162,15 @@ def test_the_same_value_a_minute_later_is_another_reading(desk: Desk) -> None:
     assert len(desk.stored()) == 3
 
 
+@pytest.mark.parametrize("never", [0, "1970-01-01T00:00:00Z"])
+def test_a_clock_that_was_never_set_tells_no_time(desk: Desk, never: object) -> None:
+    """The same zero with each reading: the second of a steady sensor was taken for the first one, and lost."""
+    for minute in range(3):
+        desk.now_s = minute * 60
+        assert desk.post({"name": "cc", "x": 1, "timestamp": never}, "/device")[1]["stored"] == 1
+    assert len(desk.stored()) == 3
+
+
 def test_what_found_no_room_is_queued_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each message of the request once."""
     monkeypatch.setattr("listener.gateway_api._SAFE_S", 0.05)

@@ -6,9 +6,8 @@ import pytest
 
 from contract.commands import State
 from contract.readings import Sample
-from listener import census
 from listener.assemble import Assembler
-from listener.census import MOST_NAMES, Census
+from listener.census import DEVICE_BYTES, MOST_NAMES, PIN_BYTES, SENSOR_BYTES, Census
 from listener.decode import Decoder, Fact, Readings, Reported, Status
 from listener.errors import Rejected
 from listener.translate import Translator
@@ -39,12 +38,23 @@ def test_a_device_has_a_bounded_number_of_sensors_and_pins() -> None:
     assert not refused(assembler, Readings("cup", [Sample({"more": 1})]))
 
 
-def test_there_is_a_bounded_number_of_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_a_bounded_number_of_devices() -> None:
     """Whatever they say; those that are known go on."""
-    monkeypatch.setattr(census, "MOST_DEVICES", 3)
-    assembler = Assembler()
+    assembler = Assembler(0, 3 * DEVICE_BYTES + SENSOR_BYTES)
     assert [refused(assembler, Status(f"d{number}", "online")) for number in range(5)] == [False] * 3 + [True] * 2
     assert not refused(assembler, Readings("d1", [Sample({"pot": 1})]))
+
+
+def test_all_names_together_have_a_bound_by_what_they_take() -> None:
+    """Devices, sensors and pins; a name of one device is no room for another's."""
+    assembler = Assembler(0, 2 * DEVICE_BYTES + 2 * SENSOR_BYTES + PIN_BYTES)
+    assert not refused(assembler, Readings("pot", [Sample({"a": 1, "b": 1})]))
+    assert not refused(assembler, Reported("pot", "lamp", State(1, 1, "command")))
+    assert not refused(assembler, Status("cup", "online"))
+    assert refused(assembler, Readings("pot", [Sample({"c": 1})]))
+    assert refused(assembler, Readings("cup", [Sample({"a": 1})]))
+    assert refused(assembler, Reported("cup", "lamp", State(1, 1, "command")))
+    assert not refused(assembler, Readings("pot", [Sample({"a": 1, "b": 1})]))
 
 
 def test_what_is_refused_is_not_noted() -> None:
@@ -56,11 +66,9 @@ def test_what_is_refused_is_not_noted() -> None:
     one.admit("pot", ["a"])
 
 
-def test_strangers_cost_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strangers_cost_bounded_memory() -> None:
     """Every message with a name of its own: after the first ones nothing grows that remembers."""
-    monkeypatch.setattr(census, "MOST_DEVICES", 20)
-    monkeypatch.setattr(census, "MOST_NAMES", 20)
-    assembler = Assembler()
+    assembler = Assembler(0, 100_000)
     translator = Translator(Decoder("pinloop"), assembler)
 
     def strange(first: int) -> int:

@@ -56,8 +56,9 @@ class Listener:
         )
 
     def connected(self, times: int = 1) -> None:
-        """Wait until it has connected so many times since its start."""
+        """Wait until it has connected so many times and hears: a new session misses what came before that."""
         until(lambda: self.process.text().count("broker connected") >= times, 10, "the listener connects")
+        until(lambda: "broker" not in self.problems(), 10, "the broker grants its subscriptions")
 
     def kill(self) -> None:
         """End it with SIGKILL."""
@@ -244,6 +245,7 @@ POISONS = [
     ("pinloop/pot/status", b"x" * 70000),
     ("pinloop/pot/info", b"[]"),
     ("pinloop/P\u00d6T/reading/pot", b"1"),
+    ("pinloop/pot/reading/" + "p" * 40, b"1"),
     ("pinloop/pot/reading/" + "p" * 40000, b"1"),
     ("pinloop/pot/pin/red/set", b'{"v":true}'),
     ("pinloop/pot/pin/red/state", b"null"),
