@@ -8,7 +8,7 @@ Nothing is sent from here: the caller publishes the commands that come back.
 import math
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -273,7 +273,10 @@ class Claims:
         known = sheet.known(notification.fingerprint)
         # A start in our future (of a clock that is ahead, or has been set back since) must not make the end of an alert
         # stale, nor its next episode. Of its own episode it is still the one.
-        outcome = judge(known if known and known[0] <= max(now_s, notification.starts_at) else None, notification)
+        known = known if known and known[0] <= max(now_s, notification.starts_at) else None
+        outcome = judge(known, notification)
+        if known and outcome == RENEWED:
+            notification = replace(notification, starts_at=known[0])
         reason, slot = notification.reason, ALERT
         targets: list[Target] = []
         if outcome in (CLAIMED, RENEWED, WITHDRAWN, UNKNOWN):

@@ -63,6 +63,18 @@ def test_duplicates_and_stale_notifications_change_nothing(desk: Desk) -> None:
     assert desk.value() == 1
 
 
+def test_a_replica_that_saw_the_alert_begin_sooner_keeps_it_up(desk: Desk) -> None:
+    """The other one has said it once, with a later start; from then on only this one sends, each minute."""
+    assert outcome(desk, notice(FIRING, NOW_S - 10)) == "claimed"
+    assert outcome(desk, notice(FIRING, NOW_S)) == "claimed"
+    for after_s in range(60, 900, 60):
+        assert desk.claims.expire(NOW_S + after_s) == []
+        assert outcome(desk, notice(FIRING, NOW_S - 10), NOW_S + after_s) == "renewed"
+    assert outcome(desk, notice(RESOLVED, NOW_S), NOW_S + 900) == "withdrawn"
+    assert outcome(desk, notice(FIRING, NOW_S - 10), NOW_S + 900) == "stale"
+    assert desk.value() is None
+
+
 def test_a_resolved_alert_withdraws_its_own_claim_and_no_other(desk: Desk) -> None:
     """The pin stays on until the last alert clears."""
     desk.claims.notify([notice(), notice(fingerprint="f2")], NOW_S)
@@ -266,6 +278,8 @@ class Model:
     def hear(self, one: Notification, now_s: float) -> None:
         word = (one.starts_at, _STRENGTH[one.status])
         if one.fingerprint in self.best and word < self.best[one.fingerprint]:
+            if word[1] == self.best[one.fingerprint][1] == 0:  # a replica that saw it begin sooner
+                self.until_s[one.fingerprint] = now_s + CLAIM_TTL_S
             return
         self.best[one.fingerprint] = word
         if one.status == FIRING:

@@ -93,6 +93,8 @@ class Wanted:
         new = (one.starts_at, _WORDS[one.status])
         if before and before.began <= max(now, one.starts_at):
             if new < (before.began, before.word):
+                if new[1] == before.word == 0:  # a replica that saw it begin sooner
+                    before.seen, before.until = now, now + CLAIM_TTL_S
                 return
             if new == (before.began, before.word) and new[1]:
                 return  # said before
