@@ -60,11 +60,16 @@ def show_device(device_id: str, url: str | None, data_dir: Path, json_wanted: bo
         return as_json(found)
     info = found["info"]
     rows = [("device", found["device"]), ("status", " ".join(filter(None, (found["status"], ago(found["since_s"])))))]
-    rows += [(key, str(value)) for key, value in info.items() if key not in ("sensors", "pins")]
+    said = {key: value for key, value in info.items() if key not in ("sensors", "pins")}
+    rows += [(key, f"{value} {_UNITS.get(key, '')}".rstrip()) for key, value in said.items()]
     rows += [("reading", text) for text in _readings(found, None)]
     rows += [(f"pin {name}", _limits(declared)) for name, declared in info["pins"].items()]
     table(("", ""), rows)
     return None
+
+
+# Of what a device says about itself; the names are the contract's.
+_UNITS = {"rssi": "dBm", "heap": "bytes free", "uptime_s": "s"}
 
 
 def _readings(one: dict[str, Any], now_s: float | None) -> list[str]:

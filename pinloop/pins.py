@@ -91,7 +91,7 @@ def list_pins(url: str | None, data_dir: Path, json_wanted: bool) -> None:
 def set_pin(name: str, value: float, for_s: int, by: str, url: str | None, data_dir: Path, json_wanted: bool) -> None:
     """Claim a pin for a while; the claim ends by itself.
 
-    It beats every alert, timer and threshold.
+    It beats every alert, timer and threshold but those of slot safety.
 
     \b
     Example:

@@ -112,10 +112,11 @@ def revoke(name: str, path: Path) -> None:
         take_away(path, name)
     except TokenError as error:
         raise _failed(error, path) from None
+    click.echo(f"{name}: revoked")
 
 
 def _day(time_s: float | None) -> str:
-    return "-" if time_s is None else datetime.fromtimestamp(time_s).astimezone().strftime("%Y-%m-%d %H:%M")
+    return "-" if time_s is None else datetime.fromtimestamp(time_s).astimezone().strftime("%Y-%m-%d %H:%M %Z")
 
 
 def _failed(error: Exception, path: Path) -> PinloopError:

@@ -39,7 +39,9 @@ def test_devices_are_listed_plain_in_a_pipe_and_as_one_object_with_json(hub: Run
     line = next(one for one in run("device", "list", env=here(hub)).stdout.splitlines() if one.startswith("pot\t"))
     assert line.split("\t")[1] == "online"
     assert json.loads(run("device", "list", "--json", env=here(hub)).stdout)["devices"]
-    assert "chip\tesp32" in run("device", "show", "pot", env=here(hub)).stdout
+    shown = run("device", "show", "pot", env=here(hub)).stdout
+    assert "chip\tesp32" in shown
+    assert re.search(r"^rssi\t-\d+ dBm$", shown, re.MULTILINE)
 
 
 def test_a_pin_is_set_explained_and_released(hub: RunningHub, lights: Board) -> None:
