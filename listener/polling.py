@@ -32,6 +32,7 @@ class Target:
         is_log: the answer is a log that grows: only its new lines are handed over.
         says_offline: a device that stops answering is handed over as an empty message.
         seen: hashes of the lines that are safe.
+        unended: the end of the last answer, when it was no whole line.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Target:
     is_log: bool = False
     says_offline: bool = False
     seen: set[int] = field(default_factory=set)
+    unended: bytes = b""
 
 
 def targets(inputs: Inputs) -> list[Target]:
@@ -75,6 +77,10 @@ def chunks(target: Target, body: bytes) -> Iterator[tuple[bytes, Callable[[], No
     if not target.is_log:
         yield body, lambda: None
         return
+    whole, ended, last = body.rpartition(b"\n")
+    if last and last != target.unended:
+        # Perhaps it is just being written: half a number is a number, too. If it is all, it is the same the next time.
+        target.unended, body = last, whole + ended
     lines = body.decode(errors="replace").splitlines()
     target.seen &= {hash(line) for line in lines}
     fresh = [line for line in lines if line.strip() and hash(line) not in target.seen]

@@ -168,16 +168,34 @@ def test_of_a_log_only_new_lines_are_taken_and_remembered_when_they_are_safe() -
     assert message == b"a\nb"
     assert [again for again, _ in chunks(target, b"a\nb\n")] == [b"a\nb"]
     note()
-    assert [again for again, _ in chunks(target, b"a\nb\nc")] == [b"c"]
-    assert list(chunks(target, b"a\nb")) == []
-    list(chunks(target, b"z"))  # a log that begins anew is remembered as it is now
+    assert [again for again, _ in chunks(target, b"a\nb\nc\n")] == [b"c"]
+    assert list(chunks(target, b"a\nb\n")) == []
+    list(chunks(target, b"z\n"))  # a log that begins anew is remembered as it is now
     assert target.seen == set()
+
+
+def test_a_line_that_is_just_being_written_waits_for_its_end() -> None:
+    """13 of 13.4586 is a number, too, and the line that is known by its time would have kept it for ever."""
+    target = log_target()
+    assert [message for message, _ in chunks(target, b"a;1\nb;13")] == [b"a;1"]
+    assert [message for message, _ in chunks(target, b"a;1\nb;13.45")] == [b"a;1"]
+    assert [message for message, _ in chunks(target, b"a;1\nb;13.4586\n")] == [b"a;1\nb;13.4586"]
+
+
+def test_a_last_line_without_an_end_is_taken_when_it_stays_as_it_is() -> None:
+    """Some nodes end no line but by the next one."""
+    target = log_target()
+    assert list(chunks(target, b"b;13")) == []
+    [(message, note)] = chunks(target, b"b;13")
+    note()
+    assert message == b"b;13"
+    assert list(chunks(target, b"b;13")) == []
 
 
 def test_a_long_log_comes_in_messages_that_the_listener_reads() -> None:
     """None is longer than a payload may be, or cut within a line."""
     body = b"\n".join(b"%06d;%s" % (number, b"x" * 300) for number in range(1000))
-    parts = [message for message, _ in chunks(log_target(), body)]
+    parts = [message for message, _ in chunks(log_target(), body + b"\n")]
     assert b"\n".join(parts) == body
     assert max(map(len, parts)) <= 65536
     assert len(parts) > 2

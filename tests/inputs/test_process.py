@@ -42,7 +42,7 @@ class Node(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         lines = [LINE.format(voltage=14.1), "broken", LINE.format(voltage=14.2).replace("1700000000", "1700000060")]
-        body = "\n".join(lines) if self.path == "/ISEMS/ffopenmppt.log" else '{"f":131,"id":"c8","gpio":{"2":1}}'
+        body = "\n".join([*lines, ""]) if self.path == "/ISEMS/ffopenmppt.log" else '{"f":131,"id":"c8","gpio":{"2":1}}'
         self.send_response(200)
         self.end_headers()
         self.wfile.write(body.encode())

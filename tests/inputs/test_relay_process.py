@@ -37,7 +37,7 @@ class Devices:
     def __init__(self) -> None:
         devices = self
         self.fahrenheit = 140.0
-        self._log = LINE.format(t=int(time.time()) - 60)
+        self._log = LINE.format(t=int(time.time()) - 60) + "\n"
 
         class Answers(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
