@@ -307,9 +307,13 @@ class Commands:
         ).fetchall()
 
     def prune(self, before_s: float, most: int) -> None:
-        """Drop the changes from before `before_s` (seconds since 1970), and the oldest beyond `most`."""
+        """Drop the changes from before `before_s` (seconds since 1970), and the oldest beyond `most`.
+
+        The last one stays: numbers would begin anew, and whoever exports the log would wait for the old ones.
+        """
+        last = self._connection.execute("SELECT max(id) FROM changes").fetchone()[0] or 0
         self._connection.execute(
-            "DELETE FROM changes WHERE at_s < ? OR id <= (SELECT max(id) FROM changes) - ?", (before_s, most)
+            "DELETE FROM changes WHERE (at_s < ? AND id < ?) OR id <= ?", (before_s, last, last - most)
         )
 
 

@@ -149,6 +149,7 @@ class Database:
         self.lock = threading.RLock()
         with ExitStack() as opened:
             try:
+                path = path.resolve()  # the lock is beside the file itself, by whatever name it is opened
                 path.parent.mkdir(parents=True, exist_ok=True)
                 lock_file = opened.enter_context(path.with_name(path.name + ".lock").open("w"))
                 try:

@@ -66,6 +66,14 @@ def test_the_claims_keep_the_log_within_what_the_settings_say(tmp_path: Path) ->
         database.close()
 
 
+def test_numbers_of_changes_never_begin_anew(desk: Desk) -> None:
+    """Whoever exports what is after the last number would miss all that follows a quiet year."""
+    switch(desk, 5)
+    desk.commands.prune(NOW_S + 1e9, 100)
+    switch(desk, 1)
+    assert [row["id"] for row in desk.commands.log(10, 0, None, 99)] == [11, 12]
+
+
 def test_why_tells_the_last_ten_changes_with_their_acknowledgements(desk: Desk) -> None:
     """The newest first; that of the broker and that of the device, when they came."""
     switch(desk, 8)

@@ -251,6 +251,10 @@ def test_a_second_writer_is_refused(desk: Desk) -> None:
     """The error names the file and what to do."""
     with pytest.raises(StartError, match="another webhook is using"):
         Database(desk.database.path)
+    link = desk.database.path.with_name("link.db")
+    link.symlink_to(desk.database.path)
+    with pytest.raises(StartError, match="another webhook is using"):
+        Database(link)
 
 
 def test_a_file_that_is_not_ours_is_refused(tmp_path: Path) -> None:
