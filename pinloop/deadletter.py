@@ -12,6 +12,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,12 +20,13 @@ import click
 
 from pinloop.errors import PinloopError
 from pinloop.local.layout import Layout
-from pinloop.show import as_json, table
+from pinloop.show import as_json, moment, table
 
 __all__ = ["deadletter"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_SHOWN = ("by", "topic", "reason")
 _MAIN = ("main", "spool", "decoder")  # who refused what belongs into the main store
 
 
@@ -71,10 +73,19 @@ def list_letters(data_dir: Path, json_wanted: bool) -> None:
     letters = _letters(_settings(data_dir))
     if json_wanted:
         return as_json({"letters": [{"id": one.id, **one.said} for one in letters]})
-    rows = [(one.id, *(str(one.said.get(key) or "-")[:100] for key in ("at", "by", "topic", "reason")))
-            for one in letters]  # fmt: skip
+    rows = [
+        (one.id, _when(one.said.get("at")), *(str(one.said.get(key) or "-")[:100] for key in _SHOWN)) for one in letters
+    ]
     table(("id", "at", "refused by", "topic", "reason"), rows)
     return None
+
+
+def _when(at: Any) -> str:
+    """Return the time of a letter; what is no time, of a damaged file, as it is."""
+    try:
+        return moment(datetime.fromisoformat(at).timestamp())
+    except (TypeError, ValueError, OverflowError):
+        return str(at or "-")[:100]
 
 
 @deadletter.command("show")

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,7 +15,7 @@ from contract.topics import check_device, check_name
 from pinloop.client import HubClient, find_hub
 from pinloop.durations import Duration
 from pinloop.pin_rows import COLUMNS, NOTHING_YET, SELDOM, held_by, note, row
-from pinloop.show import ago, as_json, clock, hub_options, number, table
+from pinloop.show import ago, as_json, clock, hub_options, moment, number, table
 
 __all__ = ["pin"]
 
@@ -179,7 +178,7 @@ def log_pins(name: str | None, since_s: int, url: str | None, data_dir: Path, js
     table(
         ("when", "pin", "value", "because", "reported after"),
         [
-            (_clock(one["at_s"]), f"{one['device']}/{one['pin']}", number(one["value"]), _because(one), _took(one))
+            (moment(one["at_s"]), f"{one['device']}/{one['pin']}", number(one["value"]), _because(one), _took(one))
             for one in rows
         ],
     )
@@ -192,12 +191,6 @@ def _changes(hub: HubClient, query: dict[str, str]) -> Iterator[dict[str, Any]]:
         page = hub.get("/changes?" + urlencode({**query, "after": str(after)}))
         yield from page["changes"]
         after = page["next"]
-
-
-def _clock(t_s: float) -> str:
-    """Return the local time; with its offset in a pipe, where the reader may be elsewhere."""
-    local = datetime.fromtimestamp(t_s).astimezone()
-    return f"{local:%m-%d %H:%M:%S}" if sys.stdout.isatty() else local.isoformat(sep=" ", timespec="seconds")
 
 
 def _because(change: dict[str, Any]) -> str:

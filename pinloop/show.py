@@ -14,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from service.document import Problem
 
-__all__ = ["ago", "as_json", "clock", "held_text", "hub_options", "mistake", "not_good", "number", "table"]
+__all__ = ["ago", "as_json", "clock", "held_text", "hub_options", "mistake", "moment", "not_good", "number", "table"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -95,6 +95,12 @@ def ago(t_s: float | None, now_s: float | None = None) -> str:
 def clock(t_s: float) -> str:
     """Return the time of day here, with its zone: in a container that is UTC."""
     return f"{datetime.fromtimestamp(t_s).astimezone():%H:%M:%S %Z}"
+
+
+def moment(t_s: float) -> str:
+    """Return the date and time here; with its offset in a pipe, where the reader may be elsewhere."""
+    local = datetime.fromtimestamp(t_s).astimezone()
+    return f"{local:%m-%d %H:%M:%S}" if sys.stdout.isatty() else local.isoformat(sep=" ", timespec="seconds")
 
 
 def held_text(held: dict[str, Any]) -> str:

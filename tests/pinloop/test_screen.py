@@ -14,6 +14,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 from rich.console import Console
 
+from pinloop.deadletter import _when
 from pinloop.local.layout import Layout
 from pinloop.local.prepare import own_boards
 from pinloop.local.readiness import why_not_ready
@@ -145,3 +146,15 @@ def test_a_pin_that_the_hub_cannot_see_is_not_said_to_be_online() -> None:
     seen = {"declared": True, "status": "online", "status_since_s": 0, "believed": None, "reported": {"value": 1}}
     assert note({**seen, "current": True}) == ""
     assert note({**seen, "current": False}) == "the hub does not hear the broker: last known"
+
+
+def test_the_time_of_a_dead_letter_is_one_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here, and to the second; what is no time, of a file that somebody edited, is shown as it is."""
+    monkeypatch.setenv("TZ", "Europe/Madrid")
+    time.tzset()
+    try:
+        assert _when("2026-11-21T19:38:26.703+00:00") == "2026-11-21 20:38:26+01:00"
+        assert (_when("soon"), _when(None), _when(3)) == ("soon", "-", "3")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
