@@ -50,12 +50,16 @@ class Letters:
             answer = self._pool.request("GET", self._url + "/metrics")
             found = _KEPT.search(answer.data.decode(errors="replace"))
         except (urllib3.exceptions.HTTPError, OSError):
-            return self._picture.link("listener", f"the listener at {self._url} does not answer")
+            return self._away(f"the listener at {self._url} does not answer")
         if answer.status != 200 or not found:
-            return self._picture.link("listener", f"what answers at {self._url} is not the listener")
+            return self._away(f"what answers at {self._url} is not the listener")
         self._picture.link("listener", None)
         self._picture.link(STORING, self._not_storing())
         return self._picture.dead_letters_are(int(float(found[1])))
+
+    def _away(self, problem: str) -> None:
+        self._picture.link("listener", problem)
+        self._picture.link(STORING, None)  # nobody knows that now
 
     def _not_storing(self) -> str | None:
         """Return what the listener says keeps readings from the store, None for nothing.

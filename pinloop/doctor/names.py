@@ -36,10 +36,7 @@ def strangers(rules: Sequence[Mapping[str, Any]], devices: Sequence[Mapping[str,
     sensors = {sensor for one in devices for sensor in (*one["readings"], *one["info"]["sensors"])}
     pins = {f"{one['device']}/{pin}" for one in devices for pin in one["info"]["pins"]}
     looked_at = {(rule["when"].split()[0], rule["name"]) for rule in rules if "when" in rule}
-    # A rule for many devices asks for a pin of the one that the reading came from: "{device}/fan".
-    asked = {
-        (target.rpartition("=")[0], rule["name"]) for rule in rules for target in rule["then"] if "{" not in target
-    }
+    asked = {(target.rpartition("=")[0], rule["name"]) for rule in rules for target in rule["then"]}
     if unknown := [_told(name, rule, sensors) for name, rule in sorted(looked_at) if name not in sensors]:
         yield warning(
             "rules' sensors",

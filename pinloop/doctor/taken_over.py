@@ -30,7 +30,7 @@ def check_files(target: Target) -> Iterator[Finding]:
         changed_s, started_s = layout.inputs.stat().st_mtime, layout.running.stat().st_mtime
     except SettingsError as error:
         advice = "Mend it (`pinloop inputs check`): what runs goes on as before, and the next start refuses it."
-        yield broken("inputs file", f"{layout.inputs}: {error}.", advice)
+        yield broken("inputs file", f"{layout.data}/{error}.", advice)
         return
     except (DocumentError, OSError):
         return  # a mistake in the routes is a finding of the webhook's; a file that is gone is made at the next start

@@ -103,7 +103,7 @@ def _inputs(layout: Layout) -> Inputs:
         return load(layout.inputs)
     except SettingsError as error:
         raise PinloopError(
-            f"{layout.inputs}: {error}", "Mend it: `pinloop inputs check` says whether it is good."
+            f"{layout.data}/{error}", "Mend it: `pinloop inputs check` says whether it is good."
         ) from None
 
 

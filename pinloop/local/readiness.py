@@ -20,7 +20,7 @@ def why_not_ready(url: str) -> str | None:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S):  # noqa: S310  (our own loopback address)
             return None
     except urllib.error.HTTPError as error:
-        return _problems(error.read().decode(errors="replace"))[:_LONGEST]
+        return _problems(error.read().decode(errors="replace"))[:_LONGEST] or f"answers {error.code}"
     except (OSError, ValueError) as error:
         return str(error)[:_LONGEST]
 

@@ -117,5 +117,9 @@ def test_readings_that_are_not_stored_are_told_and_since_when() -> None:
         listener.problems = {}
         letters.look()
         assert notices(shown) == []
+        listener.problems = {"store": "disk is full"}
+        letters.look()
     finally:
         listener.stop()
+    letters.look()
+    assert [one["says"] for one in notices(shown)] == ["No connection from the hub to the listener"]

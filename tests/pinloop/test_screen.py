@@ -76,6 +76,16 @@ def test_a_part_that_does_not_answer_or_is_another_program_is_told_as_it_is() ->
     """The twin: what is no answer of ours is not made one."""
     assert "refused" in str(why_not_ready(f"http://127.0.0.1:{free_port()}/readyz"))
 
+    def empty(_environ: Any, start_response: Any) -> list[bytes]:
+        start_response("404 Not Found", [])
+        return []
+
+    with make_server("127.0.0.1", 0, empty, handler_class=Quiet) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        assert why_not_ready(f"http://127.0.0.1:{server.server_port}/readyz") == "answers 404"
+        thread.join()
+
 
 def test_what_a_part_does_fits_80_columns(tmp_path: Path) -> None:
     """How many dead letters there are must not be what is cut off."""
