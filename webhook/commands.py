@@ -135,7 +135,7 @@ class Commands:
         dry_run = self._dry_run(pin)
         before = (old.value, old.slot, old.source, old.dry_run) if old else (None, "", "", dry_run)
         same = before == (value, slot, source, dry_run)
-        if same and (not again or dry_run):
+        if same and (dry_run or not (again or _outlasts(old, wish.until_s, now_s))):
             return None
         # Also beyond what the device knows: an older copy of this database must not make it deaf.
         seq = max(int(now_s * 1000), old.seq + 1 if old else 0, self._reported_seq(pin) + 1)
@@ -315,6 +315,13 @@ class Commands:
         self._connection.execute(
             "DELETE FROM changes WHERE (at_s < ? AND id < ?) OR id <= ?", (before_s, last, last - most)
         )
+
+
+def _outlasts(command: PinCommand | None, until_s: float | None, now_s: float) -> bool:
+    """Tell whether a command's lease is longer than one that is made now may be: its claim, or a run, ends sooner."""
+    if command is None or command.value is None or until_s is None:
+        return False
+    return command.at_s + command.ttl_s > max(until_s, now_s) + _GRACE_S + 1  # a lease is whole seconds
 
 
 def change_facts(row: sqlite3.Row) -> dict[str, Any]:

@@ -247,6 +247,17 @@ def test_the_database_survives_reopening_with_its_epoch(tmp_path: Path) -> None:
     second.database.close()
 
 
+def test_a_claim_that_is_made_shorter_shortens_the_lease(desk: Desk) -> None:
+    """Nothing but its end is new, and a webhook that dies now leaves the pin on for 5 s more, not for a lease."""
+    for since_s, until_s in ((0, 1800), (1, 11)):
+        desk.claims.hold(Claim(*PIN, PERSON, 1, "manual", "ana", NOW_S + since_s, NOW_S + until_s), NOW_S + since_s)
+    command = desk.commands.of(PIN)
+    assert command
+    assert (command.at_s, command.ttl_s) == (NOW_S + 1, 15)
+    assert len(desk.commands.log(0, 0, None, 99)) == 1
+    assert desk.claims.hold(Claim(*PIN, PERSON, 1, "manual", "ana", NOW_S + 2, NOW_S + 11), NOW_S + 2) == []
+
+
 def test_a_second_writer_is_refused(desk: Desk) -> None:
     """The error names the file and what to do."""
     with pytest.raises(StartError, match="another webhook is using"):
