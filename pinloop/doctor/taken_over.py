@@ -11,6 +11,7 @@ from inputs import load
 from pinloop.broker_files import acl_text
 from pinloop.doctor.findings import Finding, broken, fine, warning
 from pinloop.doctor.target import Target
+from pinloop.local.prepare import inputs_mistake
 from service.document import DocumentError
 from service.errors import SettingsError
 from webhook.routes_file import load_routes
@@ -21,8 +22,8 @@ __all__ = ["check_files"]
 def check_files(target: Target) -> Iterator[Finding]:
     """Compare inputs.toml and the devices of routes.yml with what `pinloop up` found when it started."""
     layout = target.layout
-    if layout is None or not target.services:
-        return
+    if layout is None or not target.services or not layout.inputs.exists():
+        return  # a file that is gone is made at the next start
     try:
         inputs = load(layout.inputs)
         devices = load_routes(layout.routes, Topics()).devices.values()
@@ -30,10 +31,10 @@ def check_files(target: Target) -> Iterator[Finding]:
         changed_s, started_s = layout.inputs.stat().st_mtime, layout.running.stat().st_mtime
     except SettingsError as error:
         advice = "Mend it (`pinloop inputs check`): what runs goes on as before, and the next start refuses it."
-        yield broken("inputs file", f"{layout.data}/{error}.", advice)
+        yield broken("inputs file", f"{inputs_mistake(layout, error)}.", advice)
         return
     except (DocumentError, OSError):
-        return  # a mistake in the routes is a finding of the webhook's; a file that is gone is made at the next start
+        return  # a mistake in the routes is a finding of the webhook's
     if changed_s > started_s or acl_text(inputs=inputs, devices=devices) != rights:
         yield warning(
             "devices' files",

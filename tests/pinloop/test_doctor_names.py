@@ -86,7 +86,7 @@ def test_inputs_that_the_next_start_refuses_are_told_now(layout: Layout) -> None
     """Nothing else reads the file before that."""
     layout.inputs.write_text("version = 1\n[zigbe2mqtt]\n")
     assert only(layout).level == "broken"
-    assert "did you mean zigbee2mqtt?" in only(layout).saw
+    assert only(layout).saw == f"{layout.inputs}: zigbe2mqtt: is no input (did you mean zigbee2mqtt?)."
 
 
 def rule(name: str, when: str | None, *then: str) -> dict[str, Any]:
