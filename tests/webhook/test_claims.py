@@ -84,6 +84,14 @@ def test_a_resolved_alert_withdraws_its_own_claim_and_no_other(desk: Desk) -> No
     assert desk.value() is None
 
 
+@pytest.mark.parametrize("actuate", ["", "../x=1", "lights/green=1"])
+def test_an_end_counts_whatever_the_alert_asks_for_by_then(desk: Desk, actuate: str) -> None:
+    """The rule was edited while it fired: its label is gone, wrong, or names another pin."""
+    desk.claims.notify([notice()], NOW_S)
+    assert outcome(desk, notice(RESOLVED, actuate=actuate)) == "withdrawn"
+    assert desk.value() is None
+
+
 def test_an_alert_that_ends_unknown_asks_for_the_safe_value(desk: Desk) -> None:
     """Below every claim, until the alert is heard of again or a person lets go."""
     desk.claims.notify([notice()], NOW_S)

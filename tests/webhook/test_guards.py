@@ -185,10 +185,12 @@ def test_guards_look_again_when_something_can_change_by_itself() -> None:
         (False, NOW_S - 5, None, True, 300, True),
         (False, NOW_S - 301, (True, NOW_S - 400), True, 300, True),  # it is there and says on
         (False, NOW_S - 301, (True, NOW_S - 400), False, 300, False),
+        (False, NOW_S - 301, (False, NOW_S - 400), True, 300, False),  # it is there, and never said on
         (False, NOW_S - 301, None, False, 300, False),
         (False, NOW_S - 301, None, False, None, True),  # holds its value without a lease
         (False, None, None, False, 300, False),
         (False, None, (True, NOW_S), True, 300, True),
+        (False, None, (True, NOW_S), False, 300, False),
         (False, None, (True, NOW_S), False, None, True),
     ],
 )
@@ -205,3 +207,5 @@ def test_of_two_limits_the_stricter_counts() -> None:
     device = limits_declared({"min_on_s": 10, "max_on_s": 600, "max_switches_per_h": 6, "gpio": 4})
     ours = Limits(min_on_s=5, min_off_s=7, max_switches_per_h=4, exclusive_with=frozenset({RIVAL.pin}), quiet=NIGHT)
     assert stricter(ours, device) == Limits(10, 7, 600, 4, frozenset({RIVAL.pin}), NIGHT)
+    assert stricter(replace(ours, max_on_s=900), device).max_on_s == 600
+    assert stricter(replace(ours, max_on_s=300), device).max_on_s == 300

@@ -40,7 +40,8 @@ class _Held:
     Attributes:
         command: the one that stands.
         until_s: when its lease ends, in the seconds of the caller's clock; inf without one.
-        engaged: a command of ours may still hold it: only a report of the safe value after its end says otherwise.
+        engaged: a command of ours may still hold it: a report of the safe value after its end says otherwise, or long
+            silence of one that was safe already.
         reported: what the device said last; None: nothing since the connection stands.
         followed: the greatest seq that the device is known to have followed.
         expired: the last command ended with its lease.
