@@ -4,7 +4,7 @@ An append-only log in one folder. Every byte has a position that is never used
 again; a file (segment) is named after the position of its first byte:
 
     00000000000000000000.spool   records, see `spool_segment`
-    main.cursor                  the position up to which the store `main` has taken everything (decimal text)
+    main.cursor                  the position up to which the store `main` has taken everything, and its CRC-32 (text)
 
 `append` returns when the record is on the disk (fsync): only then may its
 messages be acknowledged. Whatever a crash or a bad sector left is passed over
@@ -21,6 +21,7 @@ import errno
 import os
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -58,7 +59,7 @@ class Spool:
         path: the folder.
 
     Raises:
-        SpoolError: it was written by a later version.
+        SpoolError: it was written by a later version, or the disk does not give it.
     """
 
     def __init__(self, path: Path, max_bytes: int, max_age_s: float) -> None:
@@ -198,12 +199,18 @@ class Spool:
 
     def _find(self) -> None:
         """Look at what an earlier process left."""
-        for path in sorted(self.path.glob("*.spool")):
-            with path.open("rb") as file:
-                found = version(file.read(len(HEAD)))
+        for path in sorted(self.path.glob("[0-9]*.spool")):
+            if not path.stem.isdecimal():
+                continue  # somebody's copy
+            try:
+                with path.open("rb") as file:
+                    found = version(file.read(len(HEAD)))
+                size = path.stat().st_size
+            except OSError as error:
+                raise SpoolError(f"{path}: cannot be read ({error.strerror})") from error
             if found > VERSION:
                 raise SpoolError(f"{path}: is of format {found}, this version knows {VERSION}")
-            self._segments[int(path.stem)] = path.stat().st_size
+            self._segments[int(path.stem)] = size
         # Also when all segments are gone, new ones come after what the cursors have passed.
         cursors = filter(None, map(_cursor, self.path.glob("*.cursor")))
         self._next = max([*cursors, *(base + size for base, size in self._segments.items())], default=0)
@@ -330,7 +337,7 @@ class Spool:
         path = self.path / f"{name}.cursor"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            path.with_suffix(".new").write_text(f"{position}\n", encoding="ascii")
+            path.with_suffix(".new").write_text(_cursor_text(str(position)), encoding="ascii")
             crash_at("spool.saving")
             path.with_suffix(".new").replace(path)
             self._saved[name] = (position, time.monotonic())
@@ -351,10 +358,18 @@ class Spool:
 
 
 def _cursor(path: Path) -> int | None:
+    """Return what a cursor's file says, None when it is not what was written: one too far would skip what waits."""
     try:
-        return max(0, int(path.read_text(encoding="ascii")))
-    except (OSError, ValueError):
+        text = path.read_text(encoding="ascii")
+        position = text.split()[0]
+        # Earlier versions wrote the position alone.
+        return max(0, int(position)) if text in (_cursor_text(position), f"{position}\n") else None
+    except (OSError, ValueError, IndexError):
         return None
+
+
+def _cursor_text(position: str) -> str:
+    return f"{position} {zlib.crc32(position.encode()):08x}\n"
 
 
 def _sync_folder(path: Path) -> None:
