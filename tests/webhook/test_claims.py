@@ -84,6 +84,15 @@ def test_a_resolved_alert_withdraws_its_own_claim_and_no_other(desk: Desk) -> No
     assert desk.value() is None
 
 
+def test_a_mistake_in_the_label_of_an_alert_that_fires_ends_nothing_at_once(desk: Desk) -> None:
+    """A slip while editing a rule stops no pump; nobody renews its claim, so it ends in its time."""
+    desk.claims.notify([notice()], NOW_S)
+    assert outcome(desk, notice(actuate="../x=1"), NOW_S + 60) == IGNORED
+    assert desk.value() == 1
+    desk.claims.expire(NOW_S + CLAIM_TTL_S)
+    assert desk.value() is None
+
+
 @pytest.mark.parametrize("actuate", ["", "../x=1", "lights/green=1"])
 def test_an_end_counts_whatever_the_alert_asks_for_by_then(desk: Desk, actuate: str) -> None:
     """The rule was edited while it fired: its label is gone, wrong, or names another pin."""
