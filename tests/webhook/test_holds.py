@@ -18,9 +18,7 @@ def test_a_compressor_runs_its_minimum_and_then_stops_by_itself(guarded: Callabl
     pump = guarded(Limits(min_on_s=180))
     pump.fire("cold")
     pump.now_s += 30
-    assert [(one.value, one.ttl_s) for one in pump.end("cold")] == [
-        (1, 155)
-    ]  # at once: a webhook that dies renews nothing
+    assert [(one.value, one.ttl_s) for one in pump.end("cold")] == [(1, 155)]
     assert (pump.value(), pump.held()) == (1, ("min_on_s", 150))
     renewed = pump.claims.reissue([MAIN], pump.now_s)
     assert [(one.value, one.ttl_s, one.source) for one in renewed] == [(1, 155, "cold")]
