@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from contract.errors import TopicError
 from contract.topics import is_device, is_name
 from inputs.base import Context
-from inputs.names import RESERVED, device_id, sensor_name
+from inputs.names import MOST_NAME_CHARS, RESERVED, device_id, sensor_name
 from store.points import RESERVED as KEPT
 
 
@@ -54,7 +54,7 @@ def test_whatever_it_is_called_it_is_in_our_grammar_or_refused(text: str) -> Non
         try:
             made = make(text)
         except TopicError as error:
-            assert error.reason in ("device", "name")  # noqa: PT017  (one of two outcomes)
+            assert error.reason in ("device", "name", "size")  # noqa: PT017  (one of two outcomes)
         else:
             assert good(made)
             assert make(text) == made
@@ -69,6 +69,15 @@ def test_the_stores_own_names_are_known() -> None:
 def test_two_long_names_stay_two() -> None:
     """They are alike for longer than a name may be."""
     assert device_id("a" * 40 + "1") != device_id("a" * 40 + "2")
+
+
+def test_a_device_with_a_very_long_name_is_refused() -> None:
+    """Names of devices are remembered; a sensor's, which is only translated, may be as long as it likes."""
+    assert is_device(device_id("a" * MOST_NAME_CHARS))
+    with pytest.raises(TopicError, match="is longer than 128 characters") as caught:
+        Context().device("tasmota", "a" * (MOST_NAME_CHARS + 1))
+    assert caught.value.reason == "size"
+    assert is_name(sensor_name(("a" * 60_000,)))
 
 
 def test_two_devices_never_become_one() -> None:

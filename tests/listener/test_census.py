@@ -6,6 +6,7 @@ import pytest
 
 from contract.commands import State
 from contract.readings import Sample
+from listener import assemble
 from listener.assemble import Assembler
 from listener.census import DEVICE_BYTES, MOST_NAMES, PIN_BYTES, SENSOR_BYTES, Census
 from listener.decode import Decoder, Fact, Readings, Reported, Status
@@ -82,3 +83,15 @@ def test_strangers_cost_bounded_memory() -> None:
         return len(pickle.dumps(assembler))
 
     assert strange(0) == strange(300)
+
+
+def test_what_makes_the_quick_way_quick_is_bounded_for_all_devices_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is forgotten as a whole, and is back with the next reading."""
+    monkeypatch.setattr(assemble, "_MOST_SETS", 10)
+    assembler = Assembler()
+    translator = Translator(Decoder("pinloop"), assembler)
+    for number in range(200):
+        received = Received(f"pinloop/d{number % 50}/reading/pot", b"%d" % number, False, 1, 1, 0, NOW_NS + number)
+        batch = translator.batch([received], 1000)
+        assert {"pot": number} in [point.fields for point in batch.points]
+        assert len(assembler._steady) < 10

@@ -24,6 +24,7 @@ POINTS = (
 )  # fmt: skip
 KILLS = 200
 LONGEST_LIFE_S = 0.3
+BURST = 150
 POISON = -1  # the store refuses it
 
 
@@ -59,14 +60,18 @@ class Store:
 
 
 def publish(client: Client, ending: threading.Event, sent: list[int]) -> None:
-    """Publish readings 0, 1, 2, ...; every hundredth has the value that the store refuses, instead."""
+    """Publish readings 0, 1, 2, ...; every hundredth has the value that the store refuses, instead.
+
+    Half of them in bursts, under which the listener gathers messages before it writes (`listener/queue.py`).
+    """
     n = 0
     while not ending.is_set():
-        for _ in range(10):
+        for _ in range(BURST if n % (2 * BURST) == 0 else 10):
             value = POISON if n % 100 == 99 else 1000 + n
-            client.publish("pinloop/pot/reading/pot", encode_reading(value, n, "k3f9"))
+            last = client.client.publish("pinloop/pot/reading/pot", encode_reading(value, n, "k3f9"), 1)
             sent.append(value)
             n += 1
+        last.wait_for_publish(5)
         ending.wait(0.02)
 
 
@@ -123,7 +128,7 @@ def test_two_hundred_kills_lose_nothing_and_store_nothing_twice(broker: Broker, 
     assert store.values() == good, f"seed {seed}"
     refused = {one.said["point"]["fields"]["n"] for one in read(dead_path)}
     assert refused == {n for n, value in enumerate(sent) if value == POISON}, f"seed {seed}"
-    assert len(good) > 1000
+    assert len(good) > 10_000
     assert all(died_at.values()), f"a failpoint that was never reached: {died_at}"
 
 

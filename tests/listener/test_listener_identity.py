@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.identity import Identities, asked_per_device
+from listener.identity import Identities, asked_per_device, together
 from listener.sharing import SLOTS
 from listener.stamps import Stamps
 
@@ -41,6 +41,23 @@ def test_what_many_devices_sent_is_forgotten_from_the_longest_unused_on() -> Non
     assert len(identities.pieces()) == 20_000
     assert identities.first_time("stranger", "0", 1, "pot")
     assert not identities.first_time("pot", "k3f9", 7, "pot")
+
+
+def test_many_sensors_together_have_a_short_text_of_their_own() -> None:
+    """Whatever their order, and given as such a text, long or short; two kilobytes in each identity would add up."""
+    names = [f"sensor_{number:02}" for number in range(64)]
+    text = together(names)
+    assert len(text) < 70
+    assert text == together(names[::-1]) == together(",".join(names)) == together(text)
+    assert text != together(names[1:])
+    assert together(["b", "a"]) == "a,b"
+
+
+def test_what_an_earlier_version_kept_on_disk_is_recognised() -> None:
+    """It spelled all sensors out."""
+    names = [f"sensor_{number:02}" for number in range(64)]
+    identities = Identities.of([(("pot", "k3f9", ",".join(names), 0), (1 << 7).to_bytes(256, "little"))])
+    assert not identities.first_time("pot", "k3f9", 7, together(names))
 
 
 @pytest.mark.parametrize(("devices", "most"), [(0, 8192), (1, 8192), (100, 4000), (10_000, 512)])
