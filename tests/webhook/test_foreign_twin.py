@@ -222,7 +222,8 @@ def test_a_device_that_says_nothing_when_it_is_safe_already_is_believed(
 def test_a_device_that_was_away_is_not_believed_before_it_was_told_again(stage: Stage) -> None:
     """Nor after a new connection: what the broker keeps is from before the command for off."""
     stage.begin(ended_s=math.inf)
-    stage.there()
+    stage.twin.heard("heating/status", b"online", True)
+    stage.says("OFF", retained=True)
     stage.ask(None)
     stage.twin.heard("heating/status", b"offline", False)
     stage.twin.tick(500)
@@ -232,6 +233,29 @@ def test_a_device_that_was_away_is_not_believed_before_it_was_told_again(stage: 
     stage.says("OFF", retained=True)
     stage.twin.tick(1000)
     assert OFF in stage.twin.settle()
+
+
+def test_a_device_that_does_not_follow_is_not_believed_while_a_command_stands(stage: Stage) -> None:
+    """Somebody switched it off within the claim; it comes on at last, and the end of the claim is sent to it."""
+    stage.there()
+    stage.ask(1)
+    stage.says("ON")
+    stage.ask(None)
+    stage.says("OFF")
+    stage.ask(1, ttl_s=3600)
+    stage.twin.tick(1000)
+    stage.says("ON")
+    assert stage.ask(None) == [OFF]
+
+
+def test_what_was_reported_before_a_new_connection_counts_no_more(stage: Stage) -> None:
+    """It may have been switched meanwhile, and not every device tells that again: the command is passed on."""
+    stage.there()
+    stage.ask(1)
+    stage.says("ON")
+    stage.twin.forget()
+    stage.twin.heard("heating/status", b"online", True)
+    assert stage.ask(1) == [ON]
 
 
 def test_a_release_that_was_never_seen_outlives_the_process(stage: Stage) -> None:
