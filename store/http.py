@@ -81,23 +81,21 @@ class Client:
 
 
 class _Turn:
-    """A request: until when, by time.monotonic(), it may take, and on which connection it is.
+    """A request: until when, by time.monotonic(), it may take, and the socket that it is on.
 
-    The socket is kept, too: the connection forgets its own while the body of an answer is read that ends with it.
+    The connection does not always tell of it: not during a TLS handshake, nor while a body is read that ends with it.
     """
 
     def __init__(self, end_s: float) -> None:
         self.end_s = end_s
-        self.connection: HTTPConnection | None = None
         self.sock: socket.socket | None = None
+        self.connecting: socket.socket | None = None  # a descriptor of our own for it
         self.is_over = False
 
     def shut(self) -> None:
         """End it; who reads or writes gets an error or an end."""
         self.is_over = True
-        sock = self.sock
-        if sock is None and self.connection is not None:
-            sock = self.connection.sock  # while it connects
+        sock = self.sock or self.connecting
         if sock is not None:
             with contextlib.suppress(OSError):
                 # Not SSLSocket's own, which takes its state from under the thread that reads.
@@ -129,12 +127,20 @@ class _Watch:
             self._local.turn = None
             with self._begun:
                 self._turns.discard(turn)
+            if turn.connecting is not None:
+                turn.connecting.close()
 
-    def note(self, connection: HTTPConnection) -> None:
-        """Note which connection the request of this thread is on."""
+    def note(self, sock: socket.socket | None) -> None:
+        """Note the socket that the request of this thread is on, if it has one."""
         turn = getattr(self._local, "turn", None)
         if turn is not None:
-            turn.connection, turn.sock = connection, connection.sock
+            turn.sock = sock
+
+    def note_connecting(self, sock: socket.socket) -> None:
+        """Note a socket whose handshake is to come: that will take it over, and leave `sock` empty."""
+        turn = getattr(self._local, "turn", None)
+        if turn is not None and turn.connecting is None:
+            turn.connecting = sock.dup()
 
     def _run(self) -> None:
         while True:
@@ -151,23 +157,24 @@ _WATCH = _Watch()
 
 class _Plain(HTTPConnection):
     def request(self, *args: Any, **options: Any) -> None:
-        _WATCH.note(self)
+        _WATCH.note(self.sock)
         super().request(*args, **options)
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        _WATCH.note(self)
+        _WATCH.note(self.sock)
         return super().getresponse()
 
 
 class _Secure(HTTPSConnection):
-    def connect(self) -> None:  # with the handshake
-        _WATCH.note(self)
-        super().connect()
+    def _new_conn(self) -> socket.socket:
+        sock = super()._new_conn()
+        _WATCH.note_connecting(sock)
+        return sock
 
     def request(self, *args: Any, **options: Any) -> None:
-        _WATCH.note(self)
+        _WATCH.note(self.sock)
         super().request(*args, **options)
 
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        _WATCH.note(self)
+        _WATCH.note(self.sock)
         return super().getresponse()

@@ -83,6 +83,15 @@ def test_an_answer_that_drips_is_given_up(serve: Callable[[Answering], str], beg
     assert not caught.value.permanent
 
 
+def test_a_handshake_that_drips_is_given_up(serve: Callable[[Answering], str]) -> None:
+    """The beginning of a record of TLS, and then its bytes one by one."""
+    client = Client(serve(dripping(b"\x16\x03\x03\x3f\xff")).replace("http:", "https:"), {})
+    begun_s = time.monotonic()
+    with pytest.raises(StoreError, match="takes longer than 0.2 s"):
+        client.post("/", whole_s=0.2, most_bytes=99999, body=b"x")
+    assert time.monotonic() - begun_s < 3
+
+
 def test_the_next_request_does_not_suffer_from_one_that_was_given_up(serve: Callable[[Answering], str]) -> None:
     """Its connection is not used again, and its time is not the other's."""
     turns: list[Answering] = [dripping(b"HTTP/1.1 "), lambda sock: sock.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")]
