@@ -51,7 +51,7 @@ class Census:
         if len(known or ()) + len(fresh) > MOST_NAMES:
             raise Rejected(f"{device}: has {MOST_NAMES} sensors and pins already, without {some}", "many")
         if self._bytes + more_bytes > self._max_bytes:
-            raise Rejected(f"{device}: there is no room in names_max_bytes for it, {some or 'a new one'}", "many")
+            raise Rejected(f"{device}: names_max_bytes has no room for {some or 'it'}", "many")
         self._bytes += more_bytes
         self._names.setdefault(device, {}).update(dict.fromkeys(fresh, NEVER_NS))
 

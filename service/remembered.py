@@ -12,9 +12,10 @@ _LARGEST_SHARE = 64
 
 
 class Remembered(dict[_Key, _Value]):
-    """A dict that forgets everything when what was put into it by `keep` takes too many bytes; used by one thread.
+    """A dict that forgets everything when what was put into it by `keep` takes too many bytes.
 
-    Reading it costs what reading a dict costs. What is asked for often is back soon.
+    Reading it costs what reading a dict costs. What is asked for often is back soon. Several threads may use it; they
+    may count a value twice, or miss one.
 
     Args:
         most_bytes: how many those are.
@@ -26,11 +27,13 @@ class Remembered(dict[_Key, _Value]):
         self._bytes = 0
 
     def keep(self, key: _Key, value: _Value, size_bytes: int) -> None:
-        """Remember a value, unless it is so large that a few of its kind would push out all others.
+        """Remember a value, unless there is one, or it is so large that a few of its kind would push out all others.
 
         Args:
             size_bytes: of the texts in key and value, about.
         """
+        if key in self:
+            return
         size_bytes += _ENTRY_BYTES
         if size_bytes > self._most_bytes // _LARGEST_SHARE:
             return

@@ -10,6 +10,7 @@ def test_it_forgets_everything_when_it_takes_too_many_bytes() -> None:
     known = Remembered[str, int](64_000)
     for number in range(100):
         known.keep(f"k{number}", number, 440)
+    known.keep("k7", 7, 440)  # it is there already, and counts once
     assert len(known) == 100
     known.keep("more", 1, 440)
     assert known == {"more": 1}
