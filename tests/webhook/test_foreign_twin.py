@@ -25,8 +25,8 @@ class Stage:
         self.seq = 0
         self.begin()
 
-    def begin(self, ended_s: float = -math.inf) -> None:
-        self.twin = Twin(self.declared, Topics(), {"p": ended_s})
+    def begin(self, ended_s: float = -math.inf, now_s: float = 0) -> None:
+        self.twin = Twin(self.declared, Topics(), {"p": ended_s}, now_s)
 
     def ask(self, value: float | None, ttl_s: int = 300, seq: int = 0, retained: bool = False) -> list[Message]:
         self.seq = seq or self.seq + 1
@@ -190,8 +190,7 @@ def test_an_on_of_before_that_is_reported_to_a_new_process_is_ended(
     stage: Stage, ago_s: float, sent: list[Message]
 ) -> None:
     """The end was reported by a late "off", just before the restart; later it is a hand's."""
-    stage.begin(ended_s=1000 - ago_s)
-    stage.twin.tick(1000)
+    stage.begin(ended_s=1000 - ago_s, now_s=1000)
     stage.there()
     assert [one for one in stage.twin.heard(STATE, b"ON", False) if one == OFF] == sent
 
@@ -210,7 +209,6 @@ def test_a_device_that_says_nothing_when_it_is_safe_already_is_believed(
 ) -> None:
     """A new process within a claim for off: hours after its end the lamp was switched off under somebody's hand."""
     stage.begin(ended_s=math.inf)
-    stage.twin.tick(0)
     stage.twin.heard("heating/status", b"online", True)
     stage.says("OFF", retained=True)
     stage.ask(0)

@@ -54,7 +54,7 @@ class Bridge:
         self._log = logs.get("foreign")
         self._lock = threading.Lock()
         self._twins = {
-            name: Twin(device, topics, {pin: ended_s((name, pin)) for pin in device.pins})
+            name: Twin(device, topics, {pin: ended_s((name, pin)) for pin in device.pins}, time.monotonic())
             for name, device in devices.items()
         }
         # Several devices may share a topic: a custom one may read what a gateway says of all.

@@ -72,16 +72,17 @@ class Twin:
     Args:
         ended_s: pin -> when the end of what an earlier process commanded was reported, in the seconds of the caller's
             clock; inf: it may still hold the pin; -inf, or missing: nothing was commanded.
+        now_s: of that clock.
 
     Attributes:
         online: whether the device is there, or thought to be.
     """
 
-    def __init__(self, device: Device, topics: Topics, ended_s: Mapping[str, float] = {}) -> None:
+    def __init__(self, device: Device, topics: Topics, ended_s: Mapping[str, float] = {}, now_s: float = 0.0) -> None:
         self.device = device
         self.online = device.firmware.presumed_online
         self._topics = topics
-        self._now_s = -math.inf
+        self._now_s = now_s
         before = {name: ended_s.get(name, -math.inf) for name in device.pins}
         self._pins = {
             name: _Held(at_s == math.inf, freed_s=at_s, ended=at_s < math.inf) for name, at_s in before.items()
