@@ -216,7 +216,9 @@ class Checks:
             self._tripped.discard(pin)
         if self._is_calm() and not world.level[pin]:
             self._intruded.pop(pin, None)
-        commanded = self._asked(pin) and not world.dry_run
+        command = world.webhook.commands.of(pin) if world.webhook else None
+        rehearsed = command is not None and command.dry_run  # until it is sent, in the moment after a rehearsal
+        commanded = self._asked(pin) and not world.dry_run and not rehearsed
         if not world.level[pin] or (commanded and run_s - self._calm_since_s > TTL_S):
             self._by_hand.pop(pin, None)
         if pin in self._by_hand:

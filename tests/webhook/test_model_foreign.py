@@ -298,3 +298,16 @@ def test_a_retained_command_ends_with_its_lease_when_nobody_renews_it(begin: Beg
         one.stop("session")
     one.wait(75)
     assert level(one) == 0
+
+
+def test_a_lamp_that_was_switched_on_in_a_rehearsal_is_left_alone_when_nothing_was_sent_after_it(begin: Begin) -> None:
+    """What was only rehearsed ended before it was commanded."""
+    one = begin(ESPHOME)
+    one.wait(LONG_S)
+    one.rehearse(True)
+    one.press(ESPHOME.name, on=True)
+    one.fire("cold", at_once=True)
+    one.rehearse(False)
+    one.end("cold", at_once=True)
+    one.wait(LONG_S)
+    assert level(one) == 1
