@@ -11,7 +11,6 @@ from inputs import load
 from pinloop.broker_files import acl_text
 from pinloop.doctor.findings import Finding, broken, fine, warning
 from pinloop.doctor.target import Target
-from pinloop.local.prepare import inputs_mistake
 from service.document import DocumentError
 from service.errors import SettingsError
 from webhook.routes_file import load_routes
@@ -31,7 +30,7 @@ def check_files(target: Target) -> Iterator[Finding]:
         changed_s, started_s = layout.inputs.stat().st_mtime, layout.running.stat().st_mtime
     except SettingsError as error:
         advice = "Mend it (`pinloop inputs check`): what runs goes on as before, and the next start refuses it."
-        yield broken("inputs file", f"{inputs_mistake(layout, error)}.", advice)
+        yield broken("inputs file", f"{layout.inputs_mistake(error)}.", advice)
         return
     except (DocumentError, OSError):
         return  # a mistake in the routes is a finding of the webhook's

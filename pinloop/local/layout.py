@@ -103,3 +103,7 @@ class Layout:
     def password(self, user: str) -> Path:
         """Return the file with the password of a broker user, `console`, `alerts` or `operator`."""
         return self.secrets / f"{user}.password"
+
+    def inputs_mistake(self, error: Exception) -> str:
+        """Return what is wrong with the inputs' file, with its whole path: by itself it says the last part or none."""
+        return f"{self.inputs}: {str(error).removeprefix(self.inputs.name + ': ')}"

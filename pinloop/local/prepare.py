@@ -24,7 +24,7 @@ from webhook.foreign.model import Device
 from webhook.pin_file import load_pins
 from webhook.routes_file import load_routes
 
-__all__ = ["VIRTUAL_DEVICES", "inputs_mistake", "own_boards", "prepare"]
+__all__ = ["VIRTUAL_DEVICES", "own_boards", "prepare"]
 
 # device id -> profile
 VIRTUAL_DEVICES: Mapping[str, str] = {"pot": "pot", "lights": "lights"}
@@ -103,13 +103,8 @@ def _inputs(layout: Layout) -> Inputs:
         return load(layout.inputs)
     except SettingsError as error:
         raise PinloopError(
-            inputs_mistake(layout, error), "Mend it: `pinloop inputs check` says whether it is good."
+            layout.inputs_mistake(error), "Mend it: `pinloop inputs check` says whether it is good."
         ) from None
-
-
-def inputs_mistake(layout: Layout, error: SettingsError) -> str:
-    """Return what is wrong with the inputs' file, with its whole path: by itself it says the last part or none."""
-    return f"{layout.inputs}: {str(error).removeprefix(layout.inputs.name + ': ')}"
 
 
 def _declared(layout: Layout) -> list[Device]:
