@@ -133,6 +133,7 @@ class Session:
         self._up = threading.Event()
         self._failures = 0
         self._stopping = False
+        self._session_present = False  # the broker had kept what was subscribed to, and what came
         self._accepted = False  # the broker has accepted the connection; it may not have granted the subscriptions yet
         self._log = logs.get("mqtt")
         self._batches = Batches(self._deliver_each, lambda _timeout_s: True) if fast else batches
@@ -274,12 +275,12 @@ class Session:
         self._renew_link()
         self._forget_unsent()
         self._accepted = True
+        self._session_present = bool(flags.session_present)
         CONNECTS.inc()
         if self._subscriptions:
             client.subscribe(self._subscriptions)
         else:
             self._stands()
-        self._log.info("broker connected", broker=self.address, session_present=bool(flags.session_present))
         self._note_certificate()
         if self._on_connected:
             self._guarded(self._on_connected)
@@ -303,6 +304,7 @@ class Session:
     def _stands(self) -> None:
         self._up.set()
         CONNECTED.labels(self._name).set(1)
+        self._log.info("broker connected", broker=self.address, session_present=self._session_present)
 
     def _forget_unsent(self) -> None:
         """Drop what an earlier connection left unacknowledged.
