@@ -8,13 +8,12 @@ half second that importing takes. Ends with its standard input.
 import contextlib
 import importlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.support.processes import ROOT
+from tests.support.processes import ROOT, die_with_parent
 
 
 class Nursery:
@@ -44,6 +43,7 @@ def nursery(service: str, output: Path, env: Mapping[str, str]) -> Iterator[Nurs
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.nursery", service],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, env={**os.environ, **env}, cwd=ROOT, text=True,
+            preexec_fn=die_with_parent,
         )  # fmt: skip
         try:
             yield Nursery(process)
@@ -55,17 +55,10 @@ def nursery(service: str, output: Path, env: Mapping[str, str]) -> Iterator[Nurs
 def _serve(service: str) -> None:
     main = importlib.import_module(f"{service}.__main__").main
     failpoints = importlib.import_module("service.failpoints")
-    child = 0
-
-    def end(*_: object) -> None:
-        if child:
-            os.kill(child, signal.SIGKILL)
-        os._exit(0)
-
-    signal.signal(signal.SIGTERM, end)
     for line in iter(sys.stdin.readline, ""):
         child = os.fork()
         if child == 0:
+            die_with_parent()
             os.dup2(2, 1)  # its logs are no answers of ours
             failpoints._ARMED = line.strip()
             code = 1
@@ -75,7 +68,6 @@ def _serve(service: str) -> None:
                 os._exit(code)
         print(child, flush=True)
         os.waitpid(child, 0)
-        child = 0
         print("dead", flush=True)
 
 

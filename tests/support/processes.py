@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """Ask Linux to kill the child when the test process dies (runs in the child before exec)."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -59,7 +59,7 @@ def start(args: Sequence[str | Path], output: Path, env: Mapping[str, str] | Non
             env=environment,
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
     child.output = output
     return child
