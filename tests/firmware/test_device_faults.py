@@ -79,7 +79,7 @@ def test_an_exception_restarts_the_device_and_is_told(make: Make, client: Client
     assert b"adc.py" in told[0].payload
     retained = client.collect(device.topic("info")).until(lambda message: True)
     assert "sensor pot failed: ValueError" in json.loads(retained.payload)["reset"]
-    assert (device.folder / "exception.told").exists()
+    until(lambda: (device.folder / "exception.told").exists(), 5, "it notes that it has told")
 
 
 def test_a_bad_configuration_is_told_and_tried_again(make: Make) -> None:

@@ -204,7 +204,7 @@ def test_a_reading_is_streamed_as_it_comes(hub: RunningHub, pot: Board, streams:
 def test_a_stream_goes_on_where_the_client_was(hub: RunningHub, pot: Board, streams: list[Stream]) -> None:
     """Last-Event-ID brings what was missed; an id of another hub asks to start again."""
     pot.send("reading/pot", "1")
-    until(lambda: hub.get("/api/devices/pot")[1]["readings"])
+    until(lambda: hub.get("/api/devices/pot")[1]["readings"]["pot"]["value"] == 1)
     streams.append(Stream(hub))
     pot.send("reading/pot", "2")
     last, _ = streams[0].until("reading")
