@@ -211,7 +211,6 @@ def mosquitto_conf(
         "max_queued_bytes 100000000",
         "# The listener acknowledges what the store has taken: at 20 (the default) that is 20 readings a write.",
         "max_inflight_messages 5000",
-        "persistent_client_expiration 14d",
         f"max_packet_size {MAX_PAYLOAD_BYTES}",
         "",
         "log_dest stdout",
