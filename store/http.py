@@ -47,7 +47,7 @@ class Client:
             url, headers=dict(headers), timeout=_SILENCE_S, retries=False, maxsize=4
         )
         secure = isinstance(self._pool, urllib3.HTTPSConnectionPool)
-        self._pool.ConnectionCls = _Secure if secure else _Plain
+        self._pool.ConnectionCls = _Secure if secure else _Watched
 
     def post(self, path: str, *, whole_s: float, most_bytes: int, **request: Any) -> Answer:
         """Send a POST and return the answer; redirects are not followed, nothing is unpacked.
@@ -155,7 +155,9 @@ class _Watch:
 _WATCH = _Watch()
 
 
-class _Plain(HTTPConnection):
+class _Watched(HTTPConnection):
+    """Tells the watch of its socket: an HTTPS connection is one of these, too."""
+
     def request(self, *args: Any, **options: Any) -> None:
         _WATCH.note(self.sock)
         super().request(*args, **options)
@@ -165,16 +167,8 @@ class _Plain(HTTPConnection):
         return super().getresponse()
 
 
-class _Secure(HTTPSConnection):
+class _Secure(_Watched, HTTPSConnection):
     def _new_conn(self) -> socket.socket:
         sock = super()._new_conn()
         _WATCH.note_connecting(sock)
         return sock
-
-    def request(self, *args: Any, **options: Any) -> None:
-        _WATCH.note(self.sock)
-        super().request(*args, **options)
-
-    def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        _WATCH.note(self.sock)
-        return super().getresponse()

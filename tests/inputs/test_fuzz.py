@@ -18,33 +18,10 @@ from listener.decode import Refused as ListenersRefused
 from listener.errors import REASONS, Rejected
 from listener.foreign import foreign
 from store.lines import lines
+from tests.support.every_input import DECLARED
 
 SAMPLE = Path(__file__).parents[2] / "listener" / "inputs.toml"
-MORE = """
-[espnet]
-[espnet.devices]
-porch = "192.168.1.40"
-[gateways.roof]
-token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
-[numbers]
-"/pot" = "seed/pot"
-[[custom]]
-topic = "garden/+/weather"
-device = "{1}"
-time = "at"
-[custom.values]
-temperature = {path = "main.temp[0]", unit = "F"}
-[[custom]]
-topic = "plant/+/+"
-device = "plant-{1}"
-sensor = "{2}"
-[[custom]]
-topic = "log/+"
-device = "pump"
-each = "data"
-time = "t"
-"""
-KNOWN: Inputs = parse(SAMPLE.read_text() + MORE)
+KNOWN: Inputs = parse(SAMPLE.read_text() + "[espnet]" + DECLARED)
 TOPICS = {
     "tasmota": ["tele/x/SENSOR", "tele/x/STATE", "tele/x/LWT", "stat/x/RESULT", "stat/x/POWER1"],
     "zigbee2mqtt": ["zigbee2mqtt/a b/c", "zigbee2mqtt/x/availability", "zigbee2mqtt/bridge/state", "zigbee2mqtt/"],

@@ -19,32 +19,11 @@ from bench.processes import rss_mb
 from inputs.declared import FIRMWARE, parse
 from listener.decode import About, Readings
 from listener.errors import REASONS
+from tests.support.every_input import DECLARED
 from tests.support.hearing import Hearing
 from tests.support.processes import ROOT
 
-FILE = "\n".join(f"[{name}]" for name in FIRMWARE if name != "espnet") + """
-[espnet.devices]
-porch = "192.168.1.40"
-[gateways.roof]
-token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
-[numbers]
-"/pot" = "seed/pot"
-[[custom]]
-topic = "garden/+/weather"
-device = "{1}"
-time = "at"
-[custom.values]
-temperature = {path = "main.temp[0]", unit = "F"}
-[[custom]]
-topic = "plant/+/+"
-device = "plant-{1}"
-sensor = "{2}"
-[[custom]]
-topic = "log/+"
-device = "pump"
-each = "data"
-time = "t"
-"""  # fmt: skip
+FILE = "\n".join(f"[{name}]" for name in FIRMWARE) + DECLARED
 OURS = ["reading/+", "readings", "status", "info", "pin/+/set", "pin/+/state", "cmd", "+"]
 WORDS = ["pot", "x", "temperature", "lamp", "d1", "s1", "kitchen", "a_b"]
 ODD_WORDS = ["1", "SENSOR", "state", "$unit", "$state", "switch:0", "a b", "\u00e9", "", "Z" * 30, "z" * 300]
